@@ -1,0 +1,1 @@
+# experiments: specs, presets and the tiny model; installed under $(pkgdatadir).

@@ -1,0 +1,1 @@
+# data: see framework/data; lists its sources below.

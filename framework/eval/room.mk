@@ -1,0 +1,1 @@
+# eval: see framework/eval; lists its sources below.

@@ -1,0 +1,1 @@
+# format: see framework/format; lists its sources below.

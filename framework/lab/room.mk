@@ -1,0 +1,1 @@
+# lab: see framework/lab; lists its sources below.

@@ -1,0 +1,1 @@
+# math: see framework/math; lists its sources below.

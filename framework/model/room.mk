@@ -1,0 +1,1 @@
+# model: see framework/model; lists its sources below.

@@ -1,0 +1,1 @@
+# plugin: see framework/plugin; lists its sources below.

@@ -1,0 +1,1 @@
+# report: see framework/report; lists its sources below.

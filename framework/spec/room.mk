@@ -1,0 +1,1 @@
+# spec: see framework/spec; lists its sources below.

@@ -1,0 +1,96 @@
+/* spec/spec: one resolved experiment: every option typed, in range, with its default filled in and its place remembered. */
+#ifndef QSR_SPEC_SPEC_H
+#define QSR_SPEC_SPEC_H
+#include "base/fs.h"
+#include "quasar/plugin.h"
+#include "spec/problem.h"
+
+/* How a spec finds plugins, without knowing the loader. */
+typedef struct {
+    void *ctx;
+    /* The plugin's descriptor; or NULL with the reason in *e (a refused file). *ret_near is a near miss to suggest, or NULL.
+     * A plugin that simply does not exist leaves e->code == QSR_OK. */
+    const qsr_plugin *(*find)(void *ctx, uint32_t kind, const char *name, const char **ret_near, qsr_error *e);
+    const char *const *extends_folders; /* NULL-ended; where `extends` looks after the file's own folder */
+} qsr_spec_env;
+
+/* A value that changes over training: from `from` to `to` over the first `over` (a fraction) of the steps, then constant. */
+typedef struct {
+    const qsr_option *option;
+    double from, to, over;
+    bool cosine; /* shape: linear (default) or cosine */
+} qsr_schedule;
+
+/* A plugin and its options, as a spec wrote them. */
+typedef struct {
+    const char *instance;        /* "dataset", "activation", or the key under losses */
+    const qsr_plugin *plugin;
+    void *values;                /* the plugin's options struct, plugin->options_size bytes; lives as long as the spec */
+    const qsr_mark *marks;       /* [plugin->n_options] */
+    const qsr_schedule *schedules;
+    size_t n_schedules;
+    qsr_mark mark;               /* of the block itself */
+} qsr_block;
+
+/* Keys that the host itself reads under `dataset`. */
+typedef struct {
+    uint64_t seed;
+    int64_t skip_first, buffer, epochs; /* epochs 0: without limit */
+    bool shuffle;
+} qsr_data_options;
+
+typedef struct {
+    int64_t d_sae;
+    const char *normalize;    /* token | none | dataset */
+    const char *pre_bias;     /* auto | true | false; auto: the activation's default */
+    const char *encoder_bias; /* auto | true | false */
+    const char *init;         /* tied | released */
+    double init_scale;        /* factor on W_enc after init, 1 by default */
+    const char *b_dec_init;   /* mean | zero | geometric_median */
+    const char *init_from;    /* resolved path of a safetensors file, or NULL */
+} qsr_sae_options;
+
+typedef struct {
+    int64_t tokens, batch;
+    double lr, beta1, beta2, clip_norm, warmup, decay;
+    uint64_t dead_after;
+    const char *decoder_norm; /* after_step | before_step | none */
+    int64_t log_every, checkpoint_every;
+} qsr_train_options;
+
+typedef struct {
+    int64_t tokens;
+} qsr_eval_options;
+
+typedef struct qsr_spec {
+    const char *name;
+    const char *path; /* of the file, as given */
+    uint64_t seed;
+    qsr_data_options data;
+    qsr_sae_options sae;
+    qsr_train_options train;
+    qsr_eval_options eval;
+    qsr_block dataset, activation;
+    qsr_block *losses; /* in the order of the spec */
+    size_t n_losses;
+    const char *id;    /* "<slug>-<12 hex>" of the canonical dump without name and NO_ID options */
+    struct qsr_spec_tree *tree;
+    qsr_arena arena;
+} qsr_spec;
+
+/* Loads, merges `extends`, applies overrides ("key=value", in order), checks everything. On failure *ret is NULL and every
+ * problem is in *problems. Creates nothing on disk. */
+qsr_status qsr_spec_load(const char *path, const char *const *overrides, size_t n_overrides, const qsr_spec_env *,
+                         qsr_spec **ret, qsr_problems *problems);
+void qsr_spec_free(qsr_spec *);
+
+/* YAML text that loads to the same spec. canonical: options at their default left out, fixed order, shortest round-trip
+ * numbers, paths as written; otherwise every option is written. */
+void qsr_spec_dump(const qsr_spec *, bool canonical, qsr_text *out);
+
+/* Where `option` ("k", "hook.layer") of a block was written: its own mark, or the block's when it was left out. Adds a
+ * problem that a plugin reported through fail(). */
+void qsr_spec_blame(const qsr_spec *, const qsr_block *, const qsr_error *, qsr_problems *);
+/* The values of a schedule at `step` of `steps` written into the block's options struct; a block without any is untouched. */
+void qsr_spec_schedule(const qsr_block *, uint64_t step, uint64_t steps);
+#endif

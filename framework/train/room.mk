@@ -1,0 +1,1 @@
+# train: see framework/train; lists its sources below.

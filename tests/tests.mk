@@ -1,0 +1,18 @@
+# tests: `make check`. Unit tests mirror framework/; each room keeps its list in tests/unit/<room>.mk.
+TEST_LDADD = libquasar.la $(CMOCKA_LIBS)
+LDADD = $(TEST_LDADD)
+AM_TESTS_ENVIRONMENT = QUASAR_PLUGIN_PATH='$(abs_builddir)/plugins'; export QUASAR_PLUGIN_PATH; \
+	QUASAR_BUILD='$(abs_builddir)'; export QUASAR_BUILD; QUASAR_SOURCE='$(abs_srcdir)'; export QUASAR_SOURCE;
+if TESTS_ENABLED
+include tests/unit/base.mk
+include tests/unit/math.mk
+include tests/unit/spec.mk
+include tests/unit/format.mk
+include tests/unit/plugin.mk
+include tests/unit/data.mk
+include tests/unit/model.mk
+include tests/unit/eval.mk
+include tests/unit/lab.mk
+include tests/unit/plugins.mk
+endif
+TESTS += $(check_PROGRAMS)
