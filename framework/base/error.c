@@ -61,7 +61,13 @@ qsr_status qsr_context(qsr_error *e, const char *fmt, ...)
     va_start(args, fmt);
     int n = vsnprintf(joined, sizeof joined, fmt, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof joined) snprintf(joined + n, sizeof joined - (size_t)n, ": %s", e->text);
+    size_t used = n < 0 ? 0 : (size_t)n;
+    if (used + 3 < sizeof joined) { /* what does not fit is cut at the end of the line */
+        memcpy(joined + used, ": ", 2);
+        size_t room = sizeof joined - used - 3, length = strlen(e->text);
+        memcpy(joined + used + 2, e->text, length < room ? length : room);
+        joined[used + 2 + (length < room ? length : room)] = 0;
+    }
     memcpy(e->text, joined, sizeof e->text);
     one_line(e->text);
     return e->code;
