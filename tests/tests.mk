@@ -16,3 +16,14 @@ include tests/unit/lab.mk
 include tests/unit/plugins.mk
 endif
 TESTS += $(check_PROGRAMS)
+
+# End-to-end tests drive the built program as a user does. They run from anywhere, write only under their own folder in
+# $TMPDIR, and are listed in tests/end-to-end/end-to-end.mk.
+TEST_EXTENSIONS = .sh
+SH_LOG_COMPILER = $(SHELL)
+include tests/end-to-end/end-to-end.mk
+
+# The unit tests alone, for the sanitized build of bootstrap.sh --check.
+check-unit:
+	@$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(check_PROGRAMS)'
+.PHONY: check-unit
