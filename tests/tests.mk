@@ -1,4 +1,5 @@
 # tests: `make check`. Unit tests mirror framework/; each room keeps its list in tests/unit/<room>.mk.
+EXTRA_DIST += tests/unit/unit.h
 TEST_LDADD = libquasar.la $(CMOCKA_LIBS)
 LDADD = $(TEST_LDADD)
 AM_TESTS_ENVIRONMENT = QUASAR_PLUGIN_PATH='$(abs_builddir)/plugins'; export QUASAR_PLUGIN_PATH; \
