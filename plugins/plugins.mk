@@ -6,3 +6,26 @@ datasetsdir = $(pkglibdir)/datasets
 activations_LTLIBRARIES =
 losses_LTLIBRARIES =
 datasets_LTLIBRARIES =
+
+# -O3: their loops are the vectorisable kind; floating point stays exact (AM_CFLAGS sets -ffp-contract=off)
+PLUGIN_CFLAGS = $(AM_CFLAGS) -O3
+
+activations_LTLIBRARIES += plugins/activations/relu.la
+plugins_activations_relu_la_SOURCES = plugins/activations/relu.c
+plugins_activations_relu_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_activations_relu_la_LDFLAGS = $(MODULE_FLAGS)
+
+activations_LTLIBRARIES += plugins/activations/topk.la
+plugins_activations_topk_la_SOURCES = plugins/activations/topk.c
+plugins_activations_topk_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_activations_topk_la_LDFLAGS = $(MODULE_FLAGS)
+
+losses_LTLIBRARIES += plugins/losses/mse.la
+plugins_losses_mse_la_SOURCES = plugins/losses/mse.c
+plugins_losses_mse_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_losses_mse_la_LDFLAGS = $(MODULE_FLAGS)
+
+losses_LTLIBRARIES += plugins/losses/l1.la
+plugins_losses_l1_la_SOURCES = plugins/losses/l1.c
+plugins_losses_l1_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_losses_l1_la_LDFLAGS = $(MODULE_FLAGS)

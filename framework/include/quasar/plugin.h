@@ -356,6 +356,9 @@ typedef struct {
     /* [any] One block: *ret_value = its share of the weighted loss (shares are added in block order), and its gradients are
      * added. What is a mean over the batch is divided by batch_rows here. */
     qsr_status (*rows)(const qsr_instance *, const qsr_loss_rows *in, qsr_loss_grads *, double *ret_value);
+    /* [any] The QSR_NEED_* bits that this instance wants with its options, a subset of the plugin's `needs`; the others are
+     * NULL. NULL: all of the plugin's. */
+    uint64_t (*needs)(const qsr_instance *);
 } qsr_loss_ops;
 
 /* ---- datasets ---------------------------------------------------------------------------------------------------- */

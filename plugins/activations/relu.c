@@ -1,0 +1,103 @@
+/* relu: every positive pre-activation is a feature activation. Sparsity comes from a penalty (loss l1), so an encoder bias is
+ * trained. Gradients pass unchanged through the kept entries, which is the host's default backward. */
+#include <quasar/plugin.h>
+#include <string.h>
+
+struct qsr_instance {
+    const qsr_host *host;
+};
+
+static qsr_status forward(const qsr_instance *self, const qsr_rows *in, qsr_code *out)
+{
+    (void)self;
+    size_t n = 0;
+    for (size_t r = 0; r < in->rows; r++) {
+        const float *pre = in->pre + r * in->ld_pre;
+        for (size_t j = 0; j < in->d_sae; j++) { /* written always, kept if positive: n never passes r * d_sae + j */
+            out->latent[n] = (uint32_t)j;
+            out->value[n] = pre[j];
+            n += pre[j] > 0;
+        }
+        out->row_begin[r + 1] = n;
+    }
+    return QSR_OK;
+}
+
+static qsr_status selection(const qsr_instance *self, uint32_t mode, qsr_selection *ret_selection)
+{
+    (void)self;
+    (void)mode;
+    *ret_selection = (qsr_selection){.struct_size = sizeof(qsr_selection), .rule = QSR_SELECT_ABOVE};
+    return QSR_OK;
+}
+
+static const char *architecture(const qsr_instance *self)
+{
+    (void)self;
+    return "standard";
+}
+
+static const char *export_key(const qsr_instance *self, uint32_t index, double *ret_value)
+{
+    (void)self;
+    (void)index;
+    (void)ret_value;
+    return NULL;
+}
+
+static qsr_status export_tensor(qsr_instance *self, uint32_t index, qsr_export_tensor *ret_tensor)
+{
+    (void)self;
+    (void)index;
+    (void)ret_tensor;
+    return QSR_END;
+}
+
+static qsr_status import_tensor(qsr_instance *self, const char *name, const float *data, size_t n)
+{
+    (void)self;
+    (void)name;
+    (void)data;
+    (void)n;
+    return QSR_END;
+}
+
+static const void *extension(const char *id)
+{
+    static const qsr_selector_ops selector = {.struct_size = sizeof selector, .get = selection};
+    static const qsr_export_ops export_ops = {.struct_size = sizeof export_ops,
+                                              .architecture = architecture,
+                                              .key = export_key,
+                                              .tensor = export_tensor,
+                                              .import = import_tensor};
+    if (!strcmp(id, QSR_EXT_SELECTOR)) return &selector;
+    if (!strcmp(id, QSR_EXT_EXPORT)) return &export_ops;
+    return NULL;
+}
+
+static qsr_status create(const qsr_host *host, const qsr_shape *shape, const void *options, qsr_instance **ret_instance)
+{
+    (void)shape;
+    (void)options;
+    qsr_instance *self = host->alloc(host, 1, sizeof *self);
+    if (!self) return QSR_E_NOMEM;
+    self->host = host;
+    *ret_instance = self;
+    return QSR_OK;
+}
+
+static const qsr_activation_ops ops = {.struct_size = sizeof ops, .forward = forward};
+
+static const qsr_plugin plugin = {
+    .abi = QSR_ABI(QSR_ACTIVATION),
+    .name = "relu",
+    .version = "1",
+    .summary = "all positive pre-activations",
+    .cite = "Cunningham et al. 2023, arXiv 2309.08600; Bricken et al. 2023, transformer-circuits.pub/2023/monosemantic-features",
+    .caps = QSR_CAP_PRE_BIAS | QSR_CAP_ENCODER_BIAS | QSR_CAP_GRAD_PIECEWISE,
+    .create = create,
+    .ops = &ops,
+    .extension = extension,
+};
+
+const qsr_plugin *qsr_plugin_entry(uint32_t index) { return index ? NULL : &plugin; }
