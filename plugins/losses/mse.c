@@ -57,7 +57,7 @@ static qsr_status create(const qsr_host *host, const qsr_shape *shape, const voi
 
 static const qsr_option options_table[] = {
     QSR_OPT(struct mse_options, coeff, .help = "weight of the reconstruction error",
-            .cite = "Bricken et al. 2023, transformer-circuits.pub/2023/monosemantic-features",
+            .cite = "Bricken et al. 2023, Towards Monosemanticity",
             .flags = QSR_OPT_RANGE | QSR_OPT_SCHEDULE, .min = 0, .max = 1e12, .def = "1"),
 };
 
@@ -68,7 +68,7 @@ static const qsr_plugin plugin = {
     .name = "mse",
     .version = "1",
     .summary = "mean squared reconstruction error, over rows and dimensions",
-    .cite = "Bricken et al. 2023, transformer-circuits.pub/2023/monosemantic-features",
+    .cite = "Bricken et al. 2023, Towards Monosemanticity",
     .caps = QSR_CAP_GRAD_EXACT,
     .options = options_table,
     .n_options = sizeof options_table / sizeof *options_table,
