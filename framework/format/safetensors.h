@@ -23,9 +23,9 @@ typedef struct qsr_safetensors qsr_safetensors;
 qsr_status qsr_safetensors_open(const char *path, qsr_safetensors **ret, qsr_error *e);
 void qsr_safetensors_close(qsr_safetensors *);
 size_t qsr_safetensors_count(const qsr_safetensors *);
-const qsr_tensor *qsr_safetensors_at(const qsr_safetensors *, size_t i);                /* in order of name; i < count */
-const qsr_tensor *qsr_safetensors_find(const qsr_safetensors *, const char *name);      /* NULL: no such tensor */
-const char *qsr_safetensors_metadata(const qsr_safetensors *, const char *key);         /* NULL: no such key */
+const qsr_tensor *qsr_safetensors_at(const qsr_safetensors *, size_t i);           /* in order of name; i < count */
+const qsr_tensor *qsr_safetensors_find(const qsr_safetensors *, const char *name); /* NULL: no such tensor */
+const char *qsr_safetensors_metadata(const qsr_safetensors *, const char *key);    /* NULL: no such key */
 
 /* Writes the file whole or not at all. Tensors are laid out by falling element size, then by name, so that each one is aligned
  * to its element; the order of the arguments does not matter. metadata: key, value, ..., NULL; or NULL for none. */
