@@ -1,0 +1,15 @@
+/* eval/coherence: how far decoder rows are from orthogonal, over all pairs, without ever holding the d_sae x d_sae matrix. */
+#ifndef QSR_EVAL_COHERENCE_H
+#define QSR_EVAL_COHERENCE_H
+#include "base/error.h"
+#include "math/pool.h"
+
+/* Over all pairs i != j of rows; NaN with fewer than two rows. A row of zeros has cosine 0 with every other. */
+typedef struct {
+    double coherence_max, coherence_mean; /* of |cos(w_i, w_j)| */
+    double epsilon_max, epsilon_mean;     /* of w_i . w_j, signed, rows as they are: the published version */
+} qsr_coherence;
+
+/* w: [rows][d]. Works in 256 KiB per thread; the same bytes whatever the number of threads. */
+qsr_status qsr_coherence_of(qsr_pool *, const float *w, size_t rows, size_t d, qsr_coherence *ret, qsr_error *e);
+#endif
