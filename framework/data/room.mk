@@ -1,1 +1,3 @@
-# data: see framework/data; lists its sources below.
+# data: datasets as units, the order of training rows. Imports base, math, spec, format, plugin.
+libquasar_la_SOURCES += \
+	framework/data/cursor.c framework/data/cursor.h framework/data/dataset.c framework/data/dataset.h

@@ -1,0 +1,27 @@
+/* data/cursor: the training rows of a dataset in their order, from any position.
+ *
+ * An epoch is the training units in order, cut into windows of at most `buffer` rows (whole units). With shuffle each window is
+ * permuted, by a permutation that is a function of (dataset.seed, epoch, window); so a position is (epoch, window, offset) and
+ * nothing else needs saving. At the end the data starts over, at most `epochs` times. */
+#ifndef QSR_DATA_CURSOR_H
+#define QSR_DATA_CURSOR_H
+#include "data/dataset.h"
+
+typedef struct {
+    uint64_t epoch, window;
+    size_t offset; /* rows of the window already given out */
+} qsr_position;
+
+typedef struct qsr_cursor qsr_cursor;
+
+qsr_status qsr_cursor_create(const qsr_dataset *, const qsr_data_options *, qsr_cursor **ret, qsr_error *e);
+void qsr_cursor_free(qsr_cursor *);
+/* out[rows][d_in] = the next rows; *ret_rows < rows only with QSR_END, when `epochs` are over. */
+qsr_status qsr_cursor_next(qsr_cursor *, size_t rows, float *out, size_t *ret_rows, qsr_error *e);
+qsr_position qsr_cursor_tell(const qsr_cursor *);
+void qsr_cursor_seek(qsr_cursor *, qsr_position);
+/* Bytes of the shuffle buffer it holds at most. */
+size_t qsr_cursor_bytes(const qsr_cursor *);
+/* Rows per epoch; UINT64_MAX: without end. */
+uint64_t qsr_cursor_epoch_rows(const qsr_cursor *);
+#endif

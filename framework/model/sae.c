@@ -1,0 +1,118 @@
+#include "model/sae.h"
+
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/sizes.h"
+#include "math/blas.h"
+#include "math/kernel.h"
+#include "math/rows.h"
+
+static bool resolve(const char *word, bool otherwise)
+{
+    return strcmp(word, "auto") == 0 ? otherwise : strcmp(word, "true") == 0;
+}
+
+qsr_status qsr_sae_create(const qsr_spec *spec, size_t d_in, size_t batch_rows, bool want_norms, qsr_pool *pool, qsr_sae *ret,
+                          qsr_error *e)
+{
+    const qsr_plugin *plugin = spec->activation.plugin;
+    size_t d_sae = (size_t)spec->sae.d_sae;
+    *ret = (qsr_sae){.pool = pool, .normalise = {qsr_normalise_parse(spec->sae.normalize), 1}};
+    qsr_shape shape = {.struct_size = sizeof shape, .d_in = d_in, .d_sae = d_sae, .batch_rows = batch_rows,
+                       .dead_after = spec->train.dead_after};
+    qsr_status status =
+        qsr_made_create(plugin, &shape, spec->activation.values, spec->seed, pool, &ret->activation, e);
+    if (!status) status = qsr_params_alloc(d_in, d_sae, &ret->params, e);
+    if (status) {
+        qsr_sae_free(ret);
+        return status;
+    }
+    ret->ops = plugin->ops;
+    ret->params.pre_bias = resolve(spec->sae.pre_bias, plugin->caps & QSR_CAP_PRE_BIAS);
+    ret->params.encoder_bias = resolve(spec->sae.encoder_bias, plugin->caps & QSR_CAP_ENCODER_BIAS);
+    if (!want_norms && !(plugin->needs & QSR_NEED_DEC_NORM)) return QSR_OK;
+    ret->dec_norm = qsr_block_alloc(d_sae, sizeof(float));
+    if (ret->dec_norm) return QSR_OK;
+    qsr_sae_free(ret);
+    return qsr_fail_nomem(e, "decoder norms", d_sae * sizeof(float));
+}
+
+void qsr_sae_free(qsr_sae *sae)
+{
+    qsr_made_free(sae->activation);
+    qsr_params_free(&sae->params);
+    qsr_block_free(sae->dec_norm);
+    *sae = (qsr_sae){0};
+}
+
+void qsr_sae_refresh(qsr_sae *sae)
+{
+    if (sae->dec_norm) qsr_params_decoder_norms(&sae->params, sae->dec_norm, sae->pool);
+}
+
+qsr_status qsr_encoder_create(const qsr_sae *sae, size_t rows, qsr_encoder *ret, qsr_error *e)
+{
+    bool norms = sae->activation->plugin->needs & QSR_NEED_INPUT_NORM;
+    *ret = (qsr_encoder){.rows = rows};
+    ret->pre = qsr_block_raw(rows, sae->params.d_sae * sizeof(float));
+    if (norms) ret->input_norm = qsr_block_raw(rows, sizeof(double));
+    if (ret->pre && (!norms || ret->input_norm)) return QSR_OK;
+    qsr_encoder_free(ret);
+    return qsr_fail_nomem(e, "a block of pre-activations", rows * sae->params.d_sae * sizeof(float));
+}
+
+void qsr_encoder_free(qsr_encoder *encoder)
+{
+    qsr_block_free(encoder->pre);
+    qsr_block_free(encoder->input_norm);
+    *encoder = (qsr_encoder){0};
+}
+
+void qsr_sae_centre(const qsr_sae *sae, const float *x, size_t rows, float *xc)
+{
+    size_t d = sae->params.d_in;
+    const float *b = sae->params.b_dec;
+    if (!sae->params.pre_bias) {
+        memcpy(xc, x, rows * d * sizeof *xc);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < d; i++) xc[r * d + i] = x[r * d + i] - b[i];
+}
+
+qsr_rows qsr_sae_rows(const qsr_sae *sae, uint32_t mode, size_t rows, size_t row0, size_t batch_rows, const qsr_encoder *encoder)
+{
+    bool norms = sae->activation->plugin->needs & QSR_NEED_DEC_NORM;
+    return (qsr_rows){.struct_size = sizeof(qsr_rows), .mode = mode, .rows = rows, .d_sae = sae->params.d_sae,
+                      .d_in = sae->params.d_in, .row0 = row0, .batch_rows = batch_rows, .ld_pre = sae->params.d_sae,
+                      .input_norm = encoder ? encoder->input_norm : NULL, .dec_norm = norms ? sae->dec_norm : NULL};
+}
+
+qsr_status qsr_sae_encode(const qsr_sae *sae, uint32_t mode, const float *xc, size_t rows, size_t row0, size_t batch_rows,
+                          qsr_encoder *encoder, qsr_code *code, qsr_error *e)
+{
+    const qsr_params *p = &sae->params;
+    qsr_gemm(false, true, rows, p->d_sae, p->d_in, 1, xc, p->d_in, p->w_enc, p->d_in, 0, encoder->pre, p->d_sae);
+    if (p->encoder_bias)
+        for (size_t r = 0; r < rows; r++)
+            for (size_t j = 0; j < p->d_sae; j++) encoder->pre[r * p->d_sae + j] += p->b_enc[j];
+    if (encoder->input_norm)
+        for (size_t r = 0; r < rows; r++) encoder->input_norm[r] = qsr_row_norm(xc + r * p->d_in, p->d_in);
+    qsr_rows in = qsr_sae_rows(sae, mode, rows, row0, batch_rows, encoder);
+    in.pre = encoder->pre;
+    code->rows = rows;
+    code->row_begin[0] = 0;
+    return qsr_made_finish(sae->activation, sae->ops->forward(sae->activation->instance, &in, code), e);
+}
+
+void qsr_sae_decode(const qsr_sae *sae, const qsr_code *code, float *xhat)
+{
+    const qsr_kernels *k = qsr_kernels_get();
+    size_t d = sae->params.d_in;
+    for (size_t r = 0; r < code->rows; r++) {
+        size_t begin = code->row_begin[r];
+        k->decode_row(code->latent + begin, code->value + begin, code->row_begin[r + 1] - begin, sae->params.w_dec, d,
+                      sae->params.b_dec, xhat + r * d);
+    }
+}

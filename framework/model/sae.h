@@ -1,0 +1,44 @@
+/* model/sae: weights, normalisation and activation together: rows in, codes and reconstructions out. */
+#ifndef QSR_MODEL_SAE_H
+#define QSR_MODEL_SAE_H
+#include "model/code.h"
+#include "model/normalise.h"
+#include "model/params.h"
+#include "spec/spec.h"
+
+typedef struct {
+    qsr_params params;
+    qsr_normalise normalise;
+    qsr_made *activation;
+    const qsr_activation_ops *ops; /* of the activation */
+    float *dec_norm;               /* [d_sae], or NULL when nobody asks for it */
+    qsr_pool *pool;                /* borrowed */
+} qsr_sae;
+
+/* An SAE as the spec describes it, with all weights 0. batch_rows 0: for evaluation only. want_norms: dec_norm is kept even
+ * if the activation has no use for it. */
+qsr_status qsr_sae_create(const qsr_spec *, size_t d_in, size_t batch_rows, bool want_norms, qsr_pool *, qsr_sae *ret, qsr_error *e);
+void qsr_sae_free(qsr_sae *);
+/* After the decoder changed: brings dec_norm up to date. */
+void qsr_sae_refresh(qsr_sae *);
+
+/* What one thread needs to encode a block of up to `rows` rows. */
+typedef struct {
+    size_t rows;
+    float *pre;         /* [rows][d_sae] */
+    double *input_norm; /* [rows], or NULL */
+} qsr_encoder;
+qsr_status qsr_encoder_create(const qsr_sae *, size_t rows, qsr_encoder *ret, qsr_error *e);
+void qsr_encoder_free(qsr_encoder *);
+
+/* xc[rows][d_in] = x - b_dec with pre_bias, else x. */
+void qsr_sae_centre(const qsr_sae *, const float *x, size_t rows, float *xc);
+/* pre = xc W_enc (+ b_enc), then the activation's forward into `code`, whose rows is set. row0 and batch_rows say where the
+ * block lies in its batch. Thread-safe with one encoder and one code per thread. */
+qsr_status qsr_sae_encode(const qsr_sae *, uint32_t mode, const float *xc, size_t rows, size_t row0, size_t batch_rows,
+                          qsr_encoder *, qsr_code *code, qsr_error *e);
+/* The block as the activation's backward sees it: the same, without pre. */
+qsr_rows qsr_sae_rows(const qsr_sae *, uint32_t mode, size_t rows, size_t row0, size_t batch_rows, const qsr_encoder *);
+/* xhat[rows][d_in] = f W_dec + b_dec */
+void qsr_sae_decode(const qsr_sae *, const qsr_code *, float *xhat);
+#endif
