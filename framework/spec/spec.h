@@ -26,7 +26,8 @@ typedef struct {
     const char *instance;        /* "dataset", "activation", or the key under losses */
     const qsr_plugin *plugin;
     void *values;                /* the plugin's options struct, plugin->options_size bytes; lives as long as the spec */
-    const qsr_mark *marks;       /* [plugin->n_options] */
+    const qsr_mark *marks;       /* [plugin->n_options] of the values; line 0: the default */
+    const struct qsr_node *const *nodes; /* [plugin->n_options] as written; NULL: the default */
     const qsr_schedule *schedules;
     size_t n_schedules;
     qsr_mark mark;               /* of the block itself */
@@ -62,6 +63,15 @@ typedef struct {
     int64_t tokens;
 } qsr_eval_options;
 
+/* The parts of a spec that the host itself reads; spec/experiment.h has their tables. */
+enum { QSR_PART_TOP, QSR_PART_DATASET, QSR_PART_SAE, QSR_PART_TRAIN, QSR_PART_EVAL, QSR_PARTS };
+
+/* Where the host's own options were written: arrays over the part's table. */
+typedef struct {
+    const qsr_mark *marks;
+    const struct qsr_node *const *nodes;
+} qsr_written;
+
 typedef struct qsr_spec {
     const char *name;
     const char *path; /* of the file, as given */
@@ -74,7 +84,8 @@ typedef struct qsr_spec {
     qsr_block *losses; /* in the order of the spec */
     size_t n_losses;
     const char *id;    /* "<slug>-<12 hex>" of the canonical dump without name and NO_ID options */
-    struct qsr_spec_tree *tree;
+    qsr_written written[QSR_PARTS];
+    const struct qsr_node *tree; /* merged and overridden, before defaults (spec/node.h) */
     qsr_arena arena;
 } qsr_spec;
 
@@ -82,15 +93,24 @@ typedef struct qsr_spec {
  * problem is in *problems. Creates nothing on disk. */
 qsr_status qsr_spec_load(const char *path, const char *const *overrides, size_t n_overrides, const qsr_spec_env *,
                          qsr_spec **ret, qsr_problems *problems);
-void qsr_spec_free(qsr_spec *);
+/* The same for a text in memory that is treated as if it stood in a file called `name`. */
+qsr_status qsr_spec_load_text(const char *name, const char *text, size_t size, const char *const *overrides,
+                              size_t n_overrides, const qsr_spec_env *, qsr_spec **ret, qsr_problems *problems);
+void qsr_spec_free(qsr_spec *); /* NULL is fine */
 
-/* YAML text that loads to the same spec. canonical: options at their default left out, fixed order, shortest round-trip
- * numbers, paths as written; otherwise every option is written. */
+/* YAML text that loads to the same spec and the same id. canonical: options at their default left out, options of a block in
+ * alphabetical order, shortest round-trip numbers; otherwise every option is written, in the order of its table. Paths stand as
+ * written, so the text means the same only in the folder of the original. */
 void qsr_spec_dump(const qsr_spec *, bool canonical, qsr_text *out);
+/* Every option, with absolute paths: what a run folder keeps. It loads to the same experiment from any folder, but paths are part
+ * of the identity, so its id differs from the original's when that had relative paths: take a run's id from its manifest. */
+void qsr_spec_dump_absolute(const qsr_spec *, qsr_text *out);
 
-/* Where `option` ("k", "hook.layer") of a block was written: its own mark, or the block's when it was left out. Adds a
- * problem that a plugin reported through fail(). */
+/* Adds a problem that a plugin reported through fail(), at the place where e->option ("k", "hook.layer") was written: its own
+ * mark, or the block's when it was left out or the plugin named none. */
 void qsr_spec_blame(const qsr_spec *, const qsr_block *, const qsr_error *, qsr_problems *);
+/* Where the value at a dotted path ("sae.init_from") was written; the nearest block above it when it was left out. */
+qsr_mark qsr_spec_place(const qsr_spec *, const char *path);
 /* The values of a schedule at `step` of `steps` written into the block's options struct; a block without any is untouched. */
 void qsr_spec_schedule(const qsr_block *, uint64_t step, uint64_t steps);
 #endif
