@@ -29,3 +29,15 @@ losses_LTLIBRARIES += plugins/losses/l1.la
 plugins_losses_l1_la_SOURCES = plugins/losses/l1.c
 plugins_losses_l1_la_CFLAGS = $(PLUGIN_CFLAGS)
 plugins_losses_l1_la_LDFLAGS = $(MODULE_FLAGS)
+
+# Datasets may use the static base and format rooms; their symbols stay inside the module.
+datasets_LTLIBRARIES += plugins/datasets/activations.la
+plugins_datasets_activations_la_SOURCES = plugins/datasets/activations.c
+plugins_datasets_activations_la_LDFLAGS = $(MODULE_FLAGS)
+plugins_datasets_activations_la_LIBADD = libformat.la libbase.la
+
+datasets_LTLIBRARIES += plugins/datasets/synthetic.la
+plugins_datasets_synthetic_la_SOURCES = plugins/datasets/synthetic.c
+plugins_datasets_synthetic_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_datasets_synthetic_la_LDFLAGS = $(MODULE_FLAGS)
+plugins_datasets_synthetic_la_LIBADD = libbase.la

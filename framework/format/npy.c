@@ -256,11 +256,15 @@ qsr_status qsr_npy_write(const char *path, qsr_dtype dtype, size_t rank, const s
     qsr_npy npy = {.dtype = dtype, .rank = rank};
     if (rank) memcpy(npy.shape, shape, rank * sizeof *shape);
     size_t bytes;
-    if (measure(&npy, &bytes, e)) return qsr_context(e, "cannot write %s", path);
+    qsr_status status = measure(&npy, &bytes, e);
+    if (status) {
+        qsr_context(e, "cannot write %s", path);
+        return status;
+    }
     qsr_text text = {0};
     make_header(code, dtype, rank, shape, &text);
     qsr_writer w;
-    qsr_status status = qsr_writer_open(&w, path, e);
+    status = qsr_writer_open(&w, path, e);
     if (!status) {
         status = qsr_writer_put(&w, text.bytes, text.length, e);
         if (!status) status = qsr_writer_put(&w, data, bytes, e);

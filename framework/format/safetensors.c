@@ -135,7 +135,11 @@ static qsr_status read_header(qsr_safetensors *st, json_t *header, qsr_error *e)
         }
         entry *it = &st->entries[st->count++];
         it->tensor.name = qsr_arena_strdup(&st->arena, key);
-        if (read_entry(st, value, it, e)) return qsr_context(e, "tensor '%.100s'", key);
+        qsr_status status = read_entry(st, value, it, e);
+        if (status) {
+            qsr_context(e, "tensor '%.100s'", key);
+            return status;
+        }
     }
     return QSR_OK;
 }
