@@ -18,9 +18,9 @@ qsr_afa_features qsr_afa_features_of(const uint32_t *latent, const float *value,
 
 /* One token in model space: the columns of tokens.csv but `layer`, and the one diagnostic that needs ||f~||_1.
  *
- * Model space: where a row was normalised, x_hat is taken back by z_hat = scale * x_hat + shift (shift added to every
- * dimension). The features are then scale * f~, and the shift is one more component, of norm |shift| sqrt(d_in): like b_dec it
- * is a direction that the decoder is given. Without normalisation, or with a scale alone, this is the plain definition, of which
+ * Model space: where a row was normalised, x_hat is taken back by z_hat = x_hat * spread + mean (the mean added to
+ * every dimension). The features are then spread * f~, and the mean is one more component, of norm |mean| sqrt(d_in): like b_dec
+ * it is a direction that the decoder is given. Without normalisation, or with a spread alone, this is the plain definition, of which
  * every ratio below is then the same in both spaces. */
 typedef struct {
     double ztz;          /* ||z||^2 */

@@ -10,18 +10,19 @@
 #define QSR_EVAL_METRIC_H
 #include "base/error.h"
 #include "eval/afa.h"
+#include "model/normalise.h"
 
 enum { QSR_METRIC_TILE_ROWS = 256, QSR_FIRING_BINS = 32 };
 
 /* What a tile is summed from; all borrowed for the call. */
 typedef struct {
     size_t rows, d_in, d_sae;
-    const float *raw, *raw_hat;  /* [rows][d_in] model space: z and its reconstruction, normalisation undone */
-    const float *x, *x_hat;      /* [rows][d_in] training space; the same two pointers where nothing was normalised */
-    const double *scale, *shift; /* [rows] raw_hat = scale * x_hat + shift; NULL: 1 and 0 */
-    const qsr_code *code;        /* rows 0 .. rows-1, latents below d_sae */
-    const float *dec_norm;       /* [d_sae] l2 norm of each decoder row */
-    double b_dec_norm;           /* l2 norm of b_dec */
+    const float *raw, *raw_hat; /* [rows][d_in] model space: z and its reconstruction, normalisation undone */
+    const float *x, *x_hat;     /* [rows][d_in] training space; the same two pointers where nothing was normalised */
+    const qsr_row_scale *scale; /* [rows] raw_hat = x_hat * spread + mean; NULL: spread 1, mean 0 */
+    const qsr_code *code;       /* rows 0 .. rows-1, latents below d_sae */
+    const float *dec_norm;      /* [d_sae] l2 norm of each decoder row */
+    double b_dec_norm;          /* l2 norm of b_dec */
 } qsr_metric_tile;
 
 /* Sums of one space. `center` and `scatter` are the mean row and the sum of squared distances to it. */

@@ -1,1 +1,5 @@
-# eval: see framework/eval; lists its sources below.
+# eval: metrics, AFA diagnostics, coherence, matching, statistics. Imports base, math, format, plugin, data, model.
+libquasar_la_SOURCES += \
+	framework/eval/afa.c framework/eval/afa.h framework/eval/coherence.c framework/eval/coherence.h \
+	framework/eval/metric.c framework/eval/metric.h framework/eval/statistics.c framework/eval/statistics.h \
+	framework/eval/tokens-csv.c framework/eval/tokens-csv.h
