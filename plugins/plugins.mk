@@ -20,6 +20,21 @@ plugins_activations_topk_la_SOURCES = plugins/activations/topk.c
 plugins_activations_topk_la_CFLAGS = $(PLUGIN_CFLAGS)
 plugins_activations_topk_la_LDFLAGS = $(MODULE_FLAGS)
 
+activations_LTLIBRARIES += plugins/activations/batchtopk.la
+plugins_activations_batchtopk_la_SOURCES = plugins/activations/batchtopk.c
+plugins_activations_batchtopk_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_activations_batchtopk_la_LDFLAGS = $(MODULE_FLAGS)
+
+activations_LTLIBRARIES += plugins/activations/topafa.la
+plugins_activations_topafa_la_SOURCES = plugins/activations/topafa.c
+plugins_activations_topafa_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_activations_topafa_la_LDFLAGS = $(MODULE_FLAGS)
+
+activations_LTLIBRARIES += plugins/activations/jumprelu.la
+plugins_activations_jumprelu_la_SOURCES = plugins/activations/jumprelu.c
+plugins_activations_jumprelu_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_activations_jumprelu_la_LDFLAGS = $(MODULE_FLAGS)
+
 losses_LTLIBRARIES += plugins/losses/mse.la
 plugins_losses_mse_la_SOURCES = plugins/losses/mse.c
 plugins_losses_mse_la_CFLAGS = $(PLUGIN_CFLAGS)
@@ -29,6 +44,21 @@ losses_LTLIBRARIES += plugins/losses/l1.la
 plugins_losses_l1_la_SOURCES = plugins/losses/l1.c
 plugins_losses_l1_la_CFLAGS = $(PLUGIN_CFLAGS)
 plugins_losses_l1_la_LDFLAGS = $(MODULE_FLAGS)
+
+losses_LTLIBRARIES += plugins/losses/l0.la
+plugins_losses_l0_la_SOURCES = plugins/losses/l0.c
+plugins_losses_l0_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_losses_l0_la_LDFLAGS = $(MODULE_FLAGS)
+
+losses_LTLIBRARIES += plugins/losses/afa.la
+plugins_losses_afa_la_SOURCES = plugins/losses/afa.c
+plugins_losses_afa_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_losses_afa_la_LDFLAGS = $(MODULE_FLAGS)
+
+losses_LTLIBRARIES += plugins/losses/auxk.la
+plugins_losses_auxk_la_SOURCES = plugins/losses/auxk.c
+plugins_losses_auxk_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_losses_auxk_la_LDFLAGS = $(MODULE_FLAGS)
 
 # Datasets may use the static base and format rooms; their symbols stay inside the module.
 datasets_LTLIBRARIES += plugins/datasets/activations.la

@@ -57,8 +57,8 @@ static qsr_status create(const qsr_host *host, const qsr_shape *shape, const voi
 
 static const qsr_option options_table[] = {
     QSR_OPT(struct mse_options, coeff, .help = "weight of the reconstruction error",
-            .cite = "Bricken et al. 2023, Towards Monosemanticity",
-            .flags = QSR_OPT_RANGE | QSR_OPT_SCHEDULE, .min = 0, .max = 1e12, .def = "1"),
+            .cite = "Bricken et al. 2023, Towards Monosemanticity", .flags = QSR_OPT_RANGE | QSR_OPT_SCHEDULE, .min = 0,
+            .max = 1e12, .def = "1"),
 };
 
 static const qsr_loss_ops ops = {.struct_size = sizeof ops, .rows = rows};
