@@ -1,1 +1,22 @@
-# experiments: specs, presets and the tiny model; installed under $(pkgdatadir).
+# experiments: specs, presets and small data; installed under $(pkgdatadir) in the same places, so that relative paths hold.
+dist_pkgdata_DATA = experiments/quickstart.yaml
+presetsdir = $(pkgdatadir)/presets
+dist_presets_DATA = experiments/presets/released.yaml
+
+# One commented spec per plugin; tests/end-to-end/examples.sh looks for each plugin's.
+example_activationsdir = $(pkgdatadir)/plugins/activations
+dist_example_activations_DATA = \
+	experiments/plugins/activations/batchtopk.yaml experiments/plugins/activations/jumprelu.yaml \
+	experiments/plugins/activations/relu.yaml experiments/plugins/activations/topafa.yaml \
+	experiments/plugins/activations/topk.yaml
+example_lossesdir = $(pkgdatadir)/plugins/losses
+dist_example_losses_DATA = \
+	experiments/plugins/losses/afa.yaml experiments/plugins/losses/auxk.yaml experiments/plugins/losses/l0.yaml \
+	experiments/plugins/losses/l1.yaml experiments/plugins/losses/mse.yaml
+example_datasetsdir = $(pkgdatadir)/plugins/datasets
+dist_example_datasets_DATA = \
+	experiments/plugins/datasets/activations.yaml experiments/plugins/datasets/gpt2.yaml \
+	experiments/plugins/datasets/synthetic.yaml
+
+example_datadir = $(pkgdatadir)/data
+dist_example_data_DATA = experiments/data/hidden-states.npy
