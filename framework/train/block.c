@@ -1,0 +1,103 @@
+#include "train/block.h"
+
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/sizes.h"
+
+qsr_status qsr_block_create(const qsr_sae *sae, size_t rows, uint32_t planes, qsr_block_work *ret, qsr_error *e)
+{
+    size_t d = sae->params.d_in, d_sae = sae->params.d_sae, entries;
+    *ret = (qsr_block_work){0};
+    if (!qsr_mul_size(rows, d_sae, &entries)) return qsr_fail_nomem(e, "a block of codes", SIZE_MAX);
+    qsr_status status = qsr_encoder_create(sae, rows, &ret->encoder, e);
+    if (!status) status = qsr_code_alloc(rows, d_sae, entries, planes, &ret->own, e);
+    if (!status) {
+        ret->xc = qsr_block_raw(rows, d * sizeof(float));
+        ret->d_xhat = qsr_block_raw(rows, d * sizeof(float));
+        ret->d_bias = qsr_block_raw(d, sizeof(double));
+        if (!ret->xc || !ret->d_xhat || !ret->d_bias) status = qsr_fail_nomem(e, "a block of rows", 2 * rows * d * sizeof(float));
+    }
+    if (status) qsr_block_destroy(ret);
+    return status;
+}
+
+static void release_loose(qsr_block_work *b)
+{
+    for (size_t i = 0; i < b->n_made; i++) qsr_code_free(&b->made[i]);
+    for (size_t i = 0; i < b->n_loose; i++) qsr_block_free(b->loose[i]);
+    b->n_made = b->n_loose = b->n_streams = 0;
+}
+
+static void release_gradients(qsr_block_work *b)
+{
+    qsr_block_free(b->d_value);
+    qsr_block_free(b->d_pre);
+    qsr_block_free(b->d_active);
+    qsr_block_free(b->d_norm);
+    qsr_block_free(b->d_param[0]);
+    qsr_block_free(b->d_param[1]);
+    b->d_value = b->d_pre = b->d_active = b->d_norm = b->d_param[0] = b->d_param[1] = NULL;
+    b->entries = 0;
+}
+
+void qsr_block_destroy(qsr_block_work *b)
+{
+    release_loose(b);
+    release_gradients(b);
+    qsr_encoder_free(&b->encoder);
+    qsr_code_free(&b->own);
+    qsr_block_free(b->xc);
+    qsr_block_free(b->d_xhat);
+    qsr_block_free(b->d_bias);
+    *b = (qsr_block_work){0};
+}
+
+void qsr_block_begin(qsr_block_work *b, size_t row0, size_t rows, size_t d_in)
+{
+    release_loose(b);
+    b->row0 = row0;
+    b->rows = rows;
+    b->code = &b->own;
+    memset(b->d_bias, 0, d_in * sizeof *b->d_bias);
+}
+
+static qsr_status clear(float **array, bool wanted, size_t room, size_t n, qsr_error *e)
+{
+    if (!wanted) return QSR_OK;
+    if (!*array) *array = qsr_block_raw(room, sizeof(float));
+    if (!*array) return qsr_fail_nomem(e, "gradients of codes", room * sizeof(float));
+    memset(*array, 0, n * sizeof(float));
+    return QSR_OK;
+}
+
+qsr_status qsr_block_gradients(qsr_block_work *b, const qsr_code *code, const qsr_block_wants *wants, qsr_error *e)
+{
+    size_t n = code->row_begin[code->rows];
+    if (n > b->entries) {
+        release_gradients(b);
+        b->entries = qsr_round_up(n + n / 8, 1024); /* L0 drifts: do not allocate for every small step up */
+    }
+    qsr_status status = clear(&b->d_value, true, b->entries, n, e);
+    if (!status) status = clear(&b->d_pre, true, b->entries, n, e);
+    if (!status) status = clear(&b->d_active, wants->active, b->entries, n, e);
+    if (!status) status = clear(&b->d_norm, wants->norm, b->entries, n, e);
+    for (unsigned p = 0; !status && p < 2; p++) status = clear(&b->d_param[p], p < wants->params, b->entries, n, e);
+    return status;
+}
+
+qsr_status qsr_block_add_stream(qsr_block_work *b, const qsr_use_stream *stream, qsr_error *e)
+{
+    if (b->n_streams >= QSR_MOST_STREAMS)
+        return qsr_fail(e, QSR_E_UNSUPPORTED, "losses look at one block more than %d times", QSR_MOST_STREAMS - 1);
+    b->stream[b->n_streams++] = *stream;
+    return QSR_OK;
+}
+
+void *qsr_block_take(qsr_block_work *b, size_t n, size_t size)
+{
+    if (b->n_loose >= sizeof b->loose / sizeof *b->loose) return NULL;
+    void *p = qsr_block_raw(n, size);
+    if (p) b->loose[b->n_loose++] = p;
+    return p;
+}

@@ -1,0 +1,143 @@
+#include "train/view.h"
+
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/sizes.h"
+#include "math/blas.h"
+#include "math/kernel.h"
+#include "math/select.h"
+
+enum { PANEL = 256 }; /* latents gathered for one product */
+
+/* pre-activations of chosen latents into block->encoder.pre, [rows][n], from gathered panels of W_enc. The panel width is part
+ * of the arithmetic: a constant. */
+static qsr_status encode_again(const qsr_view_work *v, const uint32_t *latents, size_t n, qsr_error *e)
+{
+    const qsr_params *p = &v->sae->params;
+    size_t d = p->d_in;
+    float *panel = qsr_block_raw(PANEL, d * sizeof(float));
+    if (!panel) return qsr_fail_nomem(e, "a panel of latents", PANEL * d * sizeof(float));
+    float *pre = v->block->encoder.pre;
+    for (size_t begin = 0; begin < n; begin += PANEL) {
+        size_t width = qsr_min_size(PANEL, n - begin);
+        for (size_t i = 0; i < width; i++) memcpy(panel + i * d, p->w_enc + latents[begin + i] * d, d * sizeof *panel);
+        qsr_gemm(false, true, v->block->rows, width, d, 1, v->block->xc, d, panel, d, 0, pre + begin, n);
+    }
+    qsr_block_free(panel);
+    if (!p->encoder_bias) return QSR_OK;
+    for (size_t r = 0; r < v->block->rows; r++)
+        for (size_t i = 0; i < n; i++) pre[r * n + i] += p->b_enc[latents[i]];
+    return QSR_OK;
+}
+
+static void gather_row(const float *pre, const uint32_t *latents, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = pre[latents[i]];
+}
+
+static qsr_status select_rows(const qsr_view_work *v, const uint32_t *latents, size_t n, size_t k, qsr_code *code, qsr_error *e)
+{
+    float *row = qsr_block_raw(n, sizeof(float));
+    uint32_t *index = qsr_block_raw(qsr_min_size(k, n), sizeof *index);
+    if (!row || !index) {
+        qsr_block_free(row);
+        qsr_block_free(index);
+        return qsr_fail_nomem(e, "selecting among latents", n * sizeof(float));
+    }
+    size_t entries = 0, d_sae = v->sae->params.d_sae;
+    for (size_t r = 0; r < v->block->rows; r++) {
+        const float *values = v->block->encoder.pre + r * n;
+        if (v->pre_is_fresh) {
+            gather_row(v->block->encoder.pre + r * d_sae, latents, n, row);
+            values = row;
+        }
+        size_t count = qsr_select_largest(values, n, k, index);
+        for (size_t i = 0; i < count; i++, entries++) {
+            code->latent[entries] = latents[index[i]];
+            code->value[entries] = values[index[i]];
+        }
+        code->row_begin[r + 1] = entries;
+    }
+    qsr_block_free(row);
+    qsr_block_free(index);
+    return QSR_OK;
+}
+
+static qsr_status encode_top(const qsr_view *view, const uint32_t *latents, size_t n, size_t k, const qsr_code **ret_code)
+{
+    qsr_view_work *v = view->ctx;
+    qsr_block_work *b = v->block;
+    if (b->n_made >= QSR_MOST_STREAMS) return qsr_fail(&v->error, QSR_E_UNSUPPORTED, "a loss encodes a block too often");
+    qsr_code *code = &b->made[b->n_made];
+    k = qsr_min_size(k, n);
+    qsr_status status = qsr_code_alloc(b->rows, v->sae->params.d_sae, b->rows * k, 0, code, &v->error);
+    if (status) return status;
+    b->n_made++;
+    if (!v->pre_is_fresh && n) status = encode_again(v, latents, n, &v->error);
+    if (!status && n) status = select_rows(v, latents, n, k, code, &v->error);
+    *ret_code = code;
+    return status;
+}
+
+static void span(const qsr_code *code, size_t r, uint32_t begin, uint32_t end, size_t *ret_first, size_t *ret_count)
+{
+    *ret_first = begin == 0 ? code->row_begin[r] : qsr_code_find(code, r, begin);
+    size_t last = end >= code->d_sae ? code->row_begin[r + 1] : qsr_code_find(code, r, end);
+    *ret_count = last > *ret_first ? last - *ret_first : 0;
+}
+
+static qsr_status decode(const qsr_view *view, const qsr_code *code, uint32_t begin, uint32_t end, bool bias, float *out)
+{
+    const qsr_view_work *v = view->ctx;
+    const qsr_params *p = &v->sae->params;
+    const qsr_kernels *k = qsr_kernels_get();
+    for (size_t r = 0; r < code->rows; r++) {
+        size_t first, count;
+        span(code, r, begin, end, &first, &count);
+        k->decode_row(code->latent + first, code->value + first, count, p->w_dec, p->d_in, bias ? p->b_dec : NULL,
+                      out + r * p->d_in);
+    }
+    return QSR_OK;
+}
+
+/* d_value of the entries it covers += W_dec . d_out */
+static void value_gradients(const qsr_view_work *v, const qsr_code *code, uint32_t begin, uint32_t end, const float *d_out,
+                            float *d_value)
+{
+    const qsr_params *p = &v->sae->params;
+    const qsr_kernels *k = qsr_kernels_get();
+    for (size_t r = 0; r < code->rows; r++) {
+        size_t first, count;
+        span(code, r, begin, end, &first, &count);
+        k->code_gradient_row(code->latent + first, count, p->w_dec, p->d_in, d_out + r * p->d_in, d_value + first);
+    }
+}
+
+static qsr_status backward(const qsr_view *view, const qsr_code *code, uint32_t begin, uint32_t end, bool bias,
+                           const float *d_out)
+{
+    qsr_view_work *v = view->ctx;
+    qsr_block_work *b = v->block;
+    size_t d = v->sae->params.d_in, n = b->rows * d, entries = code->row_begin[code->rows];
+    float *kept = qsr_block_take(b, n, sizeof(float));
+    if (!kept) return qsr_fail_nomem(&v->error, "a loss's gradient", n * sizeof(float));
+    memcpy(kept, d_out, n * sizeof *kept);
+    qsr_use_stream stream = {.code = code, .begin = begin, .end = end, .d_out = kept};
+    if (code == b->code) {
+        value_gradients(v, code, begin, end, d_out, b->d_value); /* goes on through the activation's backward */
+    } else {
+        float *d_pre = qsr_block_take(b, entries, sizeof(float));
+        if (!d_pre) return qsr_fail_nomem(&v->error, "a loss's gradient", entries * sizeof(float));
+        memset(d_pre, 0, entries * sizeof *d_pre);
+        value_gradients(v, code, begin, end, d_out, d_pre); /* values are positive pre-activations: the gradient passes */
+        stream.d_pre = d_pre;
+    }
+    for (size_t i = 0; bias && i < n; i++) b->d_bias[i % d] += d_out[i];
+    return qsr_block_add_stream(b, &stream, &v->error);
+}
+
+qsr_view qsr_view_make(qsr_view_work *work)
+{
+    return (qsr_view){.struct_size = sizeof(qsr_view), .ctx = work, .encode_top = encode_top, .decode = decode, .backward = backward};
+}

@@ -1,0 +1,14 @@
+/* train/view: the host's side of qsr_view, through which a loss looks at a block from elsewhere. */
+#ifndef QSR_TRAIN_VIEW_H
+#define QSR_TRAIN_VIEW_H
+#include "train/block.h"
+
+typedef struct {
+    const qsr_sae *sae;
+    qsr_block_work *block;
+    bool pre_is_fresh; /* block->encoder.pre still holds this block's pre-activations; otherwise they are computed again */
+    qsr_error error;   /* of the last call that failed */
+} qsr_view_work;
+
+qsr_view qsr_view_make(qsr_view_work *);
+#endif
