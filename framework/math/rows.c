@@ -35,6 +35,16 @@ double qsr_row_deviation(const float *x, double mean, size_t d)
     return add_lanes(s);
 }
 
+double qsr_row_dot(const float *x, const float *y, size_t d)
+{
+    double s[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= d; i += LANES)
+        for (size_t lane = 0; lane < LANES; lane++) s[lane] += (double)x[i + lane] * y[i + lane];
+    for (size_t lane = 0; i < d; i++, lane++) s[lane] += (double)x[i] * y[i];
+    return add_lanes(s);
+}
+
 double qsr_row_squares(const float *x, size_t d) { return qsr_row_deviation(x, 0, d); }
 double qsr_row_norm(const float *x, size_t d) { return sqrt(qsr_row_squares(x, d)); }
 

@@ -3,6 +3,7 @@
 #define QSR_MATH_ROWS_H
 #include <stddef.h>
 
+double qsr_row_dot(const float *x, const float *y, size_t d);
 double qsr_row_sum(const float *x, size_t d);
 double qsr_row_squares(const float *x, size_t d);                  /* sum of x^2 */
 double qsr_row_norm(const float *x, size_t d);                     /* l2 */

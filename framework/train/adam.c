@@ -62,10 +62,9 @@ static void to_unit_norm(float *row, size_t d)
 /* g -= (g . w / ||w||^2) w */
 static void project(const float *w, float *g, size_t d)
 {
-    double along = 0, squares = qsr_row_squares(w, d);
-    for (size_t i = 0; i < d; i++) along += (double)g[i] * w[i];
+    double squares = qsr_row_squares(w, d);
     if (!(squares > 0)) return;
-    float factor = (float)(along / squares);
+    float factor = (float)(qsr_row_dot(g, w, d) / squares);
     for (size_t i = 0; i < d; i++) g[i] -= factor * w[i];
 }
 

@@ -1,0 +1,83 @@
+/* train/learner: one SAE in training. It is fed raw rows, a batch at a time, and knows nothing of where they come from, so
+ * that many learners can share one stream. */
+#ifndef QSR_TRAIN_LEARNER_H
+#define QSR_TRAIN_LEARNER_H
+#include "train/adam.h"
+#include "train/schedule.h"
+
+typedef struct {
+    const char *name; /* the instance: "auxk" */
+    const qsr_block *spec;
+    qsr_made *made;
+    const qsr_loss_ops *ops;
+    uint64_t traits, needs;
+    bool active;    /* in the current batch: batch() did not decline */
+    double *share;  /* [blocks of a batch] weighted contributions */
+    double value;   /* their sum */
+} qsr_learner_loss;
+
+/* What a step says about itself. All over this batch alone. */
+typedef struct {
+    uint64_t step, tokens;       /* tokens seen after this step */
+    double loss, l0, l1, grad_norm, lr;
+    uint64_t dead, dead_in_batch; /* latents silent for train.dead_after tokens or more; for this batch */
+    double param_update[2];      /* mean |change| of each plugin parameter */
+} qsr_step_report;
+
+/* Where the time of a step went, in seconds, summed since creation. */
+typedef enum {
+    QSR_PHASE_NORMALISE,
+    QSR_PHASE_ENCODE,   /* with selection: products and activation run block by block */
+    QSR_PHASE_DECODE,
+    QSR_PHASE_BACKWARD, /* losses, code gradients */
+    QSR_PHASE_WEIGHTS,  /* weight gradients */
+    QSR_PHASE_UPDATE,
+    QSR_PHASES
+} qsr_phase;
+extern const char *const qsr_phase_names[QSR_PHASES];
+
+typedef struct {
+    const qsr_spec *spec;
+    qsr_pool *pool;
+    size_t d_in, d_sae, batch;
+    uint64_t steps, step;        /* planned; done */
+    qsr_sae sae;
+    unsigned n_params;           /* of the activation */
+    qsr_param param[2];
+    float *param_before[2];      /* for param_update */
+    qsr_learner_loss *losses;
+    size_t n_losses;
+    const qsr_metrics_ops *metrics; /* of the activation, or NULL */
+    bool coupled, keep;          /* rows of a batch decide together; codes of a whole batch are kept until its losses are known */
+    qsr_block_wants wants;
+    size_t block_rows, n_blocks; /* of a batch */
+    size_t n_work;
+    qsr_block_work *work;        /* [n_work] blocks in flight */
+    qsr_code *kept;              /* [n_blocks], with keep */
+    float *x, *xhat;             /* [batch][d_in] normalised rows, reconstructions */
+    uint8_t *fired;              /* [d_sae] in this batch */
+    uint64_t *silent;            /* [d_sae] tokens since f != 0 */
+    double *l0_share, *l1_share; /* [n_blocks] */
+    qsr_gradient gradient;
+    qsr_adam adam;
+    qsr_step_report report;      /* of the last step */
+    double phase[QSR_PHASES];
+} qsr_learner;
+
+/* Weights are 0 until qsr_learner_init or a checkpoint fills them. */
+qsr_status qsr_learner_create(const qsr_spec *, size_t d_in, qsr_pool *, qsr_learner **ret, qsr_error *e);
+void qsr_learner_free(qsr_learner *);
+
+/* One training step on raw[batch][d_in]. QSR_E_NUMERIC when the loss or the gradient is not finite: the learner is then
+ * finished, but its report stands. */
+qsr_status qsr_learner_step(qsr_learner *, const float *raw, qsr_error *e);
+
+/* After a step without update, for tests and golden gradients: qsr_learner_gradients computes the gradient of one batch, before
+ * clipping and projection, and leaves the weights alone. */
+qsr_status qsr_learner_gradients(qsr_learner *, const float *raw, qsr_error *e);
+
+/* Bytes it holds: weights + gradients + moments, and everything else. */
+size_t qsr_learner_bytes(const qsr_learner *, size_t *ret_rest);
+/* Rows in a block of a batch: a function of the batch size alone, since it is part of the arithmetic. */
+size_t qsr_block_rows(size_t batch);
+#endif
