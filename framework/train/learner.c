@@ -101,15 +101,20 @@ static qsr_status create_buffers(qsr_learner *l, qsr_error *e)
     return QSR_OK;
 }
 
-qsr_status qsr_learner_create(const qsr_spec *spec, size_t d_in, qsr_pool *pool, qsr_learner **ret, qsr_error *e)
+qsr_status qsr_learner_create(const qsr_spec *spec, size_t d_in, qsr_pool *pool, qsr_learner **ret, const qsr_block **ret_blame,
+                              qsr_error *e)
 {
+    const qsr_block *blame = &spec->activation;
     qsr_learner *l = qsr_xcalloc(1, sizeof *l);
     *l = (qsr_learner){.spec = spec, .pool = pool, .d_in = d_in, .d_sae = (size_t)spec->sae.d_sae,
                        .batch = (size_t)spec->train.batch, .steps = qsr_training_steps(&spec->train)};
     l->block_rows = qsr_block_rows(l->batch);
     l->n_blocks = qsr_div_up(l->batch, l->block_rows);
     qsr_status status = qsr_sae_create(spec, d_in, l->batch, losses_want_norms(spec), pool, &l->sae, e);
-    if (!status) status = create_losses(l, e);
+    if (!status) {
+        status = create_losses(l, e);
+        blame = status ? &spec->losses[l->n_losses - 1] : NULL;
+    }
     if (!status) status = create_params(l, e);
     if (!status) {
         plan(l);
@@ -118,6 +123,7 @@ qsr_status qsr_learner_create(const qsr_spec *spec, size_t d_in, qsr_pool *pool,
     if (!status) status = qsr_gradient_create(&l->sae.params, l->n_params, l->wants.norm, &l->gradient, e);
     if (!status) status = qsr_adam_create(&l->sae.params, l->n_params, &l->adam, e);
     if (status) {
+        if (ret_blame) *ret_blame = blame;
         qsr_learner_free(l);
         return status;
     }

@@ -65,7 +65,9 @@ typedef struct {
 } qsr_learner;
 
 /* Weights are 0 until qsr_learner_init or a checkpoint fills them. */
-qsr_status qsr_learner_create(const qsr_spec *, size_t d_in, qsr_pool *, qsr_learner **ret, qsr_error *e);
+/* When a plugin refuses its options, *ret_blame (unless NULL) is the block of the spec that made it. */
+qsr_status qsr_learner_create(const qsr_spec *, size_t d_in, qsr_pool *, qsr_learner **ret, const qsr_block **ret_blame,
+                              qsr_error *e);
 void qsr_learner_free(qsr_learner *);
 
 /* One training step on raw[batch][d_in]. QSR_E_NUMERIC when the loss or the gradient is not finite: the learner is then

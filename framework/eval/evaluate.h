@@ -1,0 +1,32 @@
+/* eval/evaluate: an SAE judged on the held-out rows of a dataset, changing nothing. */
+#ifndef QSR_EVAL_EVALUATE_H
+#define QSR_EVAL_EVALUATE_H
+#include "data/dataset.h"
+#include "eval/coherence.h"
+#include "eval/match.h"
+#include "eval/metric.h"
+#include "model/sae.h"
+
+typedef struct {
+    bool scored;             /* rows were scored: metrics holds values */
+    qsr_metrics metrics;
+    qsr_coherence coherence;
+    bool has_truth;          /* the dataset knows its features */
+    qsr_match match;
+} qsr_evaluation;
+
+typedef struct {
+    const char *tokens_csv;  /* path to write, or NULL */
+    int64_t layer;           /* for its first column; negative: unknown */
+    void *ctx;
+    void (*progress)(void *ctx, uint64_t rows, uint64_t of); /* or NULL */
+} qsr_evaluate_options;
+
+/* Scores exactly dataset->held_rows rows, from the first held-out unit on; with none, only what the weights alone tell. The
+ * result depends neither on threads nor on how rows are read. */
+qsr_status qsr_evaluate(const qsr_sae *, const qsr_dataset *, const qsr_evaluate_options *, qsr_evaluation *ret, qsr_error *e);
+
+/* Every value in order, name by name, for result files and tables: index counts up until NULL is returned. */
+const char *qsr_evaluation_value(const qsr_evaluation *, size_t index, double *ret_value);
+double qsr_evaluation_get(const qsr_evaluation *, const char *name); /* NaN: no such value */
+#endif
