@@ -20,7 +20,7 @@ typedef struct {
     const float *raw, *raw_hat; /* [rows][d_in] model space: z and its reconstruction, normalisation undone */
     const float *x, *x_hat;     /* [rows][d_in] training space; the same two pointers where nothing was normalised */
     const qsr_row_scale *scale; /* [rows] raw_hat = x_hat * spread + mean; NULL: spread 1, mean 0 */
-    const qsr_code *code;       /* rows 0 .. rows-1, latents below d_sae */
+    const qsr_code *code;       /* rows 0 .. rows-1 (row_begin[0] need not be 0), latents below d_sae */
     const float *dec_norm;      /* [d_sae] l2 norm of each decoder row */
     double b_dec_norm;          /* l2 norm of b_dec */
 } qsr_metric_tile;

@@ -126,7 +126,7 @@ qsr_summary qsr_summarize(const double *v, size_t n, double level)
 
 static qsr_t_test test_of(double difference, double error, double df)
 {
-    double t = error > 0 || difference == 0 ? difference / error : copysign(INFINITY, difference);
+    double t = error == 0 && difference != 0 ? copysign(INFINITY, difference) : difference / error;
     double half = error > 0 ? qsr_t_quantile(0.975, df) * error : error;
     return (qsr_t_test){.difference = difference,
                         .t = t,

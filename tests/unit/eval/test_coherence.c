@@ -1,0 +1,126 @@
+/* Coherence: the golden decoder, a plain double loop, threads. */
+#include "eval/coherence.h"
+
+#include "../unit.h"
+#include "base/arena.h"
+#include "base/fs.h"
+#include "base/rng.h"
+#include "format/safetensors.h"
+
+static qsr_coherence coherence_with(unsigned threads, const float *w, size_t rows, size_t d)
+{
+    qsr_error e = {0};
+    qsr_pool *pool;
+    qsr_coherence ret;
+    assert_int_equal(qsr_pool_create(threads, &pool, &e), QSR_OK);
+    assert_int_equal(qsr_coherence_of(pool, w, rows, d, &ret, &e), QSR_OK);
+    qsr_pool_free(pool);
+    return ret;
+}
+
+static qsr_coherence naive(const float *w, size_t rows, size_t d)
+{
+    qsr_coherence c = {0, 0, -INFINITY, 0};
+    double pairs = (double)rows * (double)(rows - 1);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < rows; j++) {
+            double dot = 0, a = 0, b = 0;
+            if (i == j) continue;
+            for (size_t k = 0; k < d; k++) {
+                dot += (double)w[i * d + k] * w[j * d + k];
+                a += (double)w[i * d + k] * w[i * d + k];
+                b += (double)w[j * d + k] * w[j * d + k];
+            }
+            double cosine = a > 0 && b > 0 ? fabs(dot) / sqrt(a * b) : 0;
+            c.coherence_max = fmax(c.coherence_max, cosine);
+            c.coherence_mean += cosine / pairs;
+            c.epsilon_max = fmax(c.epsilon_max, dot);
+            c.epsilon_mean += dot / pairs;
+        }
+    return c;
+}
+
+/* One float32 product of d terms is off by a few units of 2^-24 of its largest partial sums; means and maxima no more. */
+static void assert_same(qsr_coherence a, qsr_coherence b, double scale)
+{
+    assert_true(fabs(a.coherence_max - b.coherence_max) < 1e-6 && fabs(a.coherence_mean - b.coherence_mean) < 1e-7);
+    assert_true(fabs(a.epsilon_max - b.epsilon_max) < 1e-6 * scale && fabs(a.epsilon_mean - b.epsilon_mean) < 1e-7 * scale);
+}
+
+static void the_golden_decoder_has_its_published_epsilon(void **state)
+{
+    (void)state;
+    qsr_arena arena = {0};
+    qsr_error e = {0};
+    qsr_safetensors *file;
+    const char *path = qsr_path_join(&arena, getenv("QUASAR_SOURCE"), "tests/golden/inputs/init.safetensors");
+    assert_int_equal(qsr_safetensors_open(path, &file, &e), QSR_OK);
+    const qsr_tensor *w_dec = qsr_safetensors_find(file, "W_dec");
+    assert_non_null(w_dec);
+    float *w = qsr_arena_alloc(&arena, w_dec->count, sizeof *w);
+    qsr_to_float(w_dec->dtype, w_dec->data, w_dec->count, w);
+    qsr_coherence c = coherence_with(2, w, w_dec->shape[0], w_dec->shape[1]);
+    /* Row 0 of golden/topk/metrics.csv, made in float64 from these weights. */
+    assert_close(c.epsilon_max / 0.38329177424742517, 1, 2e-6);
+    assert_true(fabs(c.epsilon_mean - 7.090150879877585e-05) < 1e-9);
+    assert_same(c, naive(w, w_dec->shape[0], w_dec->shape[1]), 1);
+    qsr_safetensors_close(file);
+    qsr_arena_free(&arena);
+}
+
+static float *draw(size_t rows, size_t d, double offset)
+{
+    qsr_rng rng = qsr_rng_make(rows, "test/coherence");
+    float *w = calloc(rows * d, sizeof *w);
+    for (size_t i = 0; i < rows * d; i++) w[i] = (float)(qsr_rng_normal(&rng, i) + offset);
+    return w;
+}
+
+static void agrees_with_a_plain_double_loop(void **state)
+{
+    (void)state;
+    const size_t rows[] = {2, 3, 255, 256, 257, 530};
+    for (size_t i = 0; i < 6; i++) {
+        float *w = draw(rows[i], 17, i % 2 ? 0.5 : -0.1);
+        memset(w + 17, 0, 17 * sizeof *w); /* a row of zeros */
+        assert_same(coherence_with(1, w, rows[i], 17), naive(w, rows[i], 17), 17);
+        free(w);
+    }
+}
+
+static void knows_the_simple_cases(void **state)
+{
+    (void)state;
+    const float opposite[] = {1, 0, -2, 0}, axes[] = {3, 0, 0, 0, 2, 0, 0, 0, 1};
+    qsr_coherence c = coherence_with(1, opposite, 2, 2);
+    assert_true(c.coherence_max == 1 && c.coherence_mean == 1 && c.epsilon_max == -2 && c.epsilon_mean == -2);
+    c = coherence_with(1, axes, 3, 3);
+    assert_true(c.coherence_max == 0 && c.coherence_mean == 0 && c.epsilon_max == 0 && c.epsilon_mean == 0);
+    c = coherence_with(1, axes, 1, 3);
+    assert_true(isnan(c.coherence_max) && isnan(c.coherence_mean) && isnan(c.epsilon_max) && isnan(c.epsilon_mean));
+}
+
+static void threads_change_no_bit(void **state)
+{
+    (void)state;
+    float *w = draw(1100, 33, 0);
+    qsr_coherence one = coherence_with(1, w, 1100, 33), none;
+    for (unsigned threads = 2; threads <= 3; threads++) {
+        qsr_coherence many = coherence_with(threads, w, 1100, 33);
+        assert_memory_equal(&one, &many, sizeof one);
+    }
+    assert_int_equal(qsr_coherence_of(NULL, w, 1100, 33, &none, NULL), QSR_OK);
+    assert_memory_equal(&one, &none, sizeof one);
+    free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_golden_decoder_has_its_published_epsilon),
+        cmocka_unit_test(agrees_with_a_plain_double_loop),
+        cmocka_unit_test(knows_the_simple_cases),
+        cmocka_unit_test(threads_change_no_bit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
