@@ -20,3 +20,12 @@ dist_example_datasets_DATA = \
 
 example_datadir = $(pkgdatadir)/data
 dist_example_data_DATA = experiments/data/hidden-states.npy
+# experiments: specs, presets and the tiny model; installed under $(pkgdatadir).
+
+# the tiny GPT-2 of the quickstart and of tests; SOURCES says where its texts come from
+modeldatadir = $(pkgdatadir)/data
+dist_modeldata_DATA = experiments/data/SOURCES
+tinygpt2dir = $(pkgdatadir)/data/tiny-gpt2
+dist_tinygpt2_DATA = \
+	experiments/data/tiny-gpt2/SOURCES.md experiments/data/tiny-gpt2/config.json experiments/data/tiny-gpt2/merges.txt \
+	experiments/data/tiny-gpt2/model.safetensors experiments/data/tiny-gpt2/tokens.npy experiments/data/tiny-gpt2/vocab.json

@@ -71,3 +71,5 @@ plugins_datasets_synthetic_la_SOURCES = plugins/datasets/synthetic.c
 plugins_datasets_synthetic_la_CFLAGS = $(PLUGIN_CFLAGS)
 plugins_datasets_synthetic_la_LDFLAGS = $(MODULE_FLAGS)
 plugins_datasets_synthetic_la_LIBADD = libbase.la
+
+include plugins/datasets/gpt2/gpt2.mk

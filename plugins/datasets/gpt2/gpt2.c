@@ -1,0 +1,178 @@
+/* gpt2: rows are hidden states that a GPT-2 model computes on the fly from token ids.
+ *
+ * A unit is a context of consecutive tokens: unit u covers tokens u * context to (u + 1) * context - 1, a rest at the end is
+ * left out. read() runs forward_contexts contexts through the model at once and stops after the last block it needs. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/fs.h"
+#include "base/sizes.h"
+#include "forward.h"
+#include "tokens.h"
+
+struct gpt2_options {
+    const char *model, *tokens, *site;
+    int64_t layer, context, forward_contexts;
+};
+
+struct qsr_instance {
+    const qsr_host *host;
+    gpt2_model model;
+    gpt2_tokens tokens;
+    gpt2_plan plan;
+    uint64_t units;
+};
+
+enum { ROWS_LIMIT = 1 << 20 };
+
+static void destroy(qsr_instance *self)
+{
+    if (!self) return;
+    gpt2_model_close(&self->model);
+    gpt2_tokens_close(&self->tokens);
+}
+
+/* Hands an error of the rooms below to the host, under the option that caused it. */
+static qsr_status pass_on(const qsr_host *host, qsr_status status, const char *option, const qsr_error *e)
+{
+    if (status == QSR_OK || e->code == QSR_OK) return status;
+    return host->fail(host, e->code, option, "%s", e->text);
+}
+
+/* *ret_blocks: how many blocks come before the hook. */
+static qsr_status check_hook(const qsr_host *host, const struct gpt2_options *o, size_t layers, size_t *ret_blocks)
+{
+    if (o->layer < 0 || (uint64_t)o->layer >= layers)
+        return host->fail(host, QSR_E_OPTION, "hook.layer",
+                          "hook.layer=%" PRId64 " is outside 0..%zu: the model has %zu layers", o->layer, layers - 1, layers);
+    *ret_blocks = (size_t)o->layer + (strcmp(o->site, "resid_post") == 0);
+    return QSR_OK;
+}
+
+static qsr_status check_context(const qsr_host *host, const struct gpt2_options *o, size_t positions)
+{
+    if (o->context < 1 || (uint64_t)o->context > positions)
+        return host->fail(host, QSR_E_OPTION, "context", "context=%" PRId64 " exceeds the model's n_positions=%zu", o->context,
+                          positions);
+    if (o->forward_contexts < 1 || o->forward_contexts > ROWS_LIMIT / o->context)
+        return host->fail(host, QSR_E_OPTION, "forward_contexts",
+                          "forward_contexts=%" PRId64 " of context=%" PRId64 " tokens exceed %d rows per pass",
+                          o->forward_contexts, o->context, ROWS_LIMIT);
+    return QSR_OK;
+}
+
+static qsr_status open_model(qsr_instance *self, const struct gpt2_options *o)
+{
+    const qsr_host *host = self->host;
+    qsr_arena arena = {0};
+    qsr_error e = {0};
+    gpt2_config config;
+    size_t blocks;
+    qsr_status status = gpt2_config_read(qsr_path_join(&arena, o->model, "config.json"), &config, &e);
+    qsr_arena_free(&arena);
+    if (status) return pass_on(host, status, "model", &e);
+    status = check_hook(host, o, config.layers, &blocks);
+    if (!status) status = check_context(host, o, config.positions);
+    if (status) return status;
+    return pass_on(host, gpt2_model_open(host, o->model, &config, blocks, &self->model, &e), "model", &e);
+}
+
+static qsr_status open_tokens(qsr_instance *self, const struct gpt2_options *o)
+{
+    qsr_error e = {0};
+    qsr_status status = gpt2_tokens_open(o->tokens, self->model.config.vocabulary, &self->tokens, &e);
+    if (status) return pass_on(self->host, status, "tokens", &e);
+    const size_t count = self->tokens.file.count;
+    self->units = count / (uint64_t)o->context;
+    if (self->units) return QSR_OK;
+    return self->host->fail(self->host, QSR_E_INPUT, "tokens", "%s: %zu tokens are fewer than one context of %" PRId64,
+                            o->tokens, count, o->context);
+}
+
+static qsr_status create(const qsr_host *host, const qsr_shape *shape, const void *options, qsr_instance **ret_instance)
+{
+    (void)shape;
+    const struct gpt2_options *o = options;
+    qsr_instance *self = host->alloc(host, 1, sizeof *self);
+    if (!self) return QSR_E_NOMEM;
+    self->host = host;
+    qsr_status status = open_model(self, o);
+    if (!status) status = open_tokens(self, o);
+    if (!status)
+        status = gpt2_plan_make(host, &self->model, (size_t)o->forward_contexts, (size_t)o->context, &self->plan);
+    if (status)
+        destroy(self);
+    else
+        *ret_instance = self;
+    return status;
+}
+
+static qsr_status describe(const qsr_instance *self, qsr_dataset_info *ret_info)
+{
+    const gpt2_plan *p = &self->plan;
+    *ret_info = (qsr_dataset_info){.struct_size = sizeof *ret_info,
+                                   .d_in = self->model.config.d,
+                                   .units = self->units,
+                                   .rows_per_unit = p->context,
+                                   .units_per_read = p->contexts,
+                                   .read_bytes = gpt2_plan_bytes(p)};
+    return QSR_OK;
+}
+
+static qsr_status read(const qsr_instance *self, const uint64_t *units, size_t n, float *out)
+{
+    const qsr_host *host = self->host;
+    const size_t context = self->plan.context;
+    if (n > self->plan.contexts)
+        return host->fail(host, QSR_E_INTERNAL, NULL, "read of %zu units at once, %zu are possible", n, self->plan.contexts);
+    int64_t *ids = host->scratch(host, self->plan.contexts * context, sizeof *ids);
+    if (!ids) return QSR_E_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        if (units[i] >= self->units)
+            return host->fail(host, QSR_E_INTERNAL, NULL, "read of unit %" PRIu64 ", the last one is %" PRIu64, units[i],
+                              self->units - 1);
+        gpt2_tokens_read(&self->tokens, (size_t)units[i] * context, context, ids + i * context);
+    }
+    return gpt2_forward(&self->plan, ids, n, out);
+}
+
+static const char *const sites[] = {"resid_pre", "resid_post", NULL};
+
+static const qsr_option options_table[] = {
+    QSR_OPT(struct gpt2_options, model,
+            .help = "HuggingFace folder of the model: config.json and model.safetensors (F32, F16 or BF16)",
+            .cite = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
+            .flags = QSR_OPT_REQUIRED | QSR_OPT_PATH),
+    QSR_OPT(struct gpt2_options, tokens,
+            .help = "token ids as .npy (uint16, uint32, int32 or int64), read flat and cut into contexts",
+            .flags = QSR_OPT_REQUIRED | QSR_OPT_PATH),
+    QSR_OPT_NAMED(struct gpt2_options, site, "hook.site",
+                  .help = "where in the layer: the residual stream before it (resid_pre) or after it (resid_post)",
+                  .flags = QSR_OPT_TAP, .def = "resid_pre", .choices = sites),
+    QSR_OPT_NAMED(struct gpt2_options, layer, "hook.layer", .help = "layer of the hook, the first being 0",
+                  .flags = QSR_OPT_REQUIRED | QSR_OPT_TAP | QSR_OPT_RANGE, .min = 0, .max = 4095),
+    QSR_OPT(struct gpt2_options, context, .help = "tokens of one context; not more than the model's n_positions",
+            .unit = "tokens", .flags = QSR_OPT_RANGE, .min = 1, .max = ROWS_LIMIT, .def = "128"),
+    QSR_OPT(struct gpt2_options, forward_contexts,
+            .help = "contexts in one pass through the model: more make larger matrix products and take more memory",
+            .unit = "contexts", .flags = QSR_OPT_RANGE, .min = 1, .max = 4096, .def = "8"),
+};
+
+static const qsr_dataset_ops ops = {.struct_size = sizeof ops, .describe = describe, .read = read};
+
+static const qsr_plugin plugin = {
+    .abi = QSR_ABI(QSR_DATASET),
+    .name = "gpt2",
+    .version = "1",
+    .summary = "hidden states of a GPT-2 model, computed from token ids while they are needed",
+    .cite = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
+    .options = options_table,
+    .n_options = sizeof options_table / sizeof *options_table,
+    .options_size = sizeof(struct gpt2_options),
+    .create = create,
+    .destroy = destroy,
+    .ops = &ops,
+};
+
+const qsr_plugin *qsr_plugin_entry(uint32_t index) { return index ? NULL : &plugin; }

@@ -1,0 +1,35 @@
+/* gpt2/rows: what a transformer does to rows between its matrix products, compiled once per instruction set.
+ *
+ * Every function fixes its order of additions (16 lanes, then the lanes pairwise) and no product is fused into a sum, so all
+ * versions give the same bytes. QUASAR_ISA=portable|avx2|avx512 forces one. Rows are contiguous unless a stride is given. */
+#ifndef GPT2_ROWS_H
+#define GPT2_ROWS_H
+#include <stddef.h>
+
+/* A linear layer: y = x weight + bias, weight [in][out]. A LayerNorm: y = normalised x * weight + bias, both [d]. */
+typedef struct {
+    const float *weight, *bias;
+} gpt2_affine;
+
+typedef struct {
+    const char *isa;
+    /* x[rows][d] += delta + bias (delta NULL: x stays), then out = LayerNorm(x), its mean and variance summed in double. */
+    void (*add_norm)(float *x, const float *delta, const float *bias, const gpt2_affine *norm, double epsilon, size_t rows,
+                     size_t d, float *out);
+    /* x[rows][d] += delta + bias */
+    void (*add)(float *x, const float *delta, const float *bias, size_t rows, size_t d);
+    /* x[rows][n] += bias */
+    void (*add_bias)(float *x, const float *bias, size_t rows, size_t n);
+    /* x[rows][n] = gelu(x + bias), the tanh form: y/2 (1 + tanh(sqrt(2/pi) (y + 0.044715 y^3))) */
+    void (*gelu)(float *x, const float *bias, size_t rows, size_t n);
+    /* Row i of s[rows][stride] becomes the softmax of its first `first + i` values, followed by 0 up to `width`. */
+    void (*softmax)(float *s, size_t rows, size_t stride, size_t first, size_t width);
+    /* out[i] = exp(x[i]), x clamped to [-87.3, 88]: for tests of the function that gelu and softmax share */
+    void (*exp)(const float *x, size_t n, float *out);
+} gpt2_rows;
+
+/* The best set this processor has, or the one QUASAR_ISA names. */
+const gpt2_rows *gpt2_rows_get(void);
+/* The set of that name, or NULL when it was not built or the processor lacks it. */
+const gpt2_rows *gpt2_rows_named(const char *isa);
+#endif
