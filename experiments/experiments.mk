@@ -20,7 +20,6 @@ dist_example_datasets_DATA = \
 
 example_datadir = $(pkgdatadir)/data
 dist_example_data_DATA = experiments/data/hidden-states.npy
-# experiments: specs, presets and the tiny model; installed under $(pkgdatadir).
 
 # the tiny GPT-2 of the quickstart and of tests; SOURCES says where its texts come from
 modeldatadir = $(pkgdatadir)/data

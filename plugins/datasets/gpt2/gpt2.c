@@ -68,7 +68,7 @@ static qsr_status open_model(qsr_instance *self, const struct gpt2_options *o)
     qsr_arena arena = {0};
     qsr_error e = {0};
     gpt2_config config;
-    size_t blocks;
+    size_t blocks = 0;
     qsr_status status = gpt2_config_read(qsr_path_join(&arena, o->model, "config.json"), &config, &e);
     qsr_arena_free(&arena);
     if (status) return pass_on(host, status, "model", &e);
