@@ -34,6 +34,7 @@ const char *qsr_check_verdict_name(qsr_check_verdict); /* "ok", "FAIL", "not tes
 qsr_status qsr_check_plugin(const qsr_found *, const char *const *settings, size_t n_settings, qsr_check_report *,
                             qsr_error *e);
 /* The same for all plugins of a file, which is loaded first; a refused file is an error. */
-qsr_status qsr_check_file(const char *path, const char *const *settings, size_t n_settings, qsr_check_report *, qsr_error *e);
+qsr_status qsr_check_file(const char *path, const char *const *settings, size_t n_settings, qsr_check_report *,
+                          qsr_error *e);
 void qsr_check_report_free(qsr_check_report *);
 #endif

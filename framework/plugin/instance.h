@@ -22,8 +22,8 @@ typedef struct {
 qsr_status qsr_made_create(const qsr_plugin *, const qsr_shape *, const void *options, uint64_t seed, qsr_pool *pool,
                            qsr_made **ret, qsr_error *e);
 /* The same with the n-th alloc refused (from 1; 0: none); *ret_allocs is how many were asked for. For the conformance suite. */
-qsr_status qsr_made_create_refusing(const qsr_plugin *, const qsr_shape *, const void *options, uint64_t seed, qsr_pool *pool,
-                                    size_t refuse, size_t *ret_allocs, qsr_made **ret, qsr_error *e);
+qsr_status qsr_made_create_refusing(const qsr_plugin *, const qsr_shape *, const void *options, uint64_t seed,
+                                    qsr_pool *pool, size_t refuse, size_t *ret_allocs, qsr_made **ret, qsr_error *e);
 void qsr_made_free(qsr_made *);
 
 /* Announces a serial call on this thread: until qsr_made_finish its parallel_for uses the pool. Without it parallel_for runs

@@ -27,7 +27,7 @@ const qsr_found *qsr_registry_find(qsr_registry *, uint32_t kind, const char *na
 const qsr_found *qsr_registry_resolve(qsr_registry *, const char *text, qsr_error *e);
 /* All plugins of a kind by name; those that a folder before theirs shadows are left out. Returns the count. */
 size_t qsr_registry_list(qsr_registry *, uint32_t kind, const qsr_found *const **ret_sorted_by_name);
-const char *const *qsr_registry_folders(const qsr_registry *);  /* NULL-ended, in order of search */
-const char *const *qsr_registry_refusals(qsr_registry *);       /* NULL-ended; texts about files refused so far */
-qsr_spec_env qsr_registry_env(qsr_registry *);                  /* for qsr_spec_load; extends_folders are left NULL */
+const char *const *qsr_registry_folders(const qsr_registry *); /* NULL-ended, in order of search */
+const char *const *qsr_registry_refusals(qsr_registry *);      /* NULL-ended; texts about files refused so far */
+qsr_spec_env qsr_registry_env(qsr_registry *);                 /* for qsr_spec_load; extends_folders are left NULL */
 #endif

@@ -1,0 +1,136 @@
+#include "plugin/instance.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "plugin/descriptor.h"
+#include "plugin/loader.h"
+
+/* ---- extensions: every one that this host knows, asked for once, when the instance is made */
+
+static const struct {
+    const char *id;
+    size_t size;
+} known[] = {
+    {QSR_EXT_PARAMS, sizeof(qsr_params_ops)},   {QSR_EXT_STATE, sizeof(qsr_state_ops)},
+    {QSR_EXT_METRICS, sizeof(qsr_metrics_ops)}, {QSR_EXT_SELECTOR, sizeof(qsr_selector_ops)},
+    {QSR_EXT_EXPORT, sizeof(qsr_export_ops)},   {QSR_EXT_TRUTH, sizeof(qsr_truth_ops)},
+};
+enum { KNOWN = sizeof known / sizeof *known };
+
+struct qsr_extensions {
+    const void *table[KNOWN];
+    qsr_arena arena; /* widened tables */
+};
+
+static struct qsr_extensions *ask_extensions(const qsr_plugin *plugin)
+{
+    struct qsr_extensions *x = qsr_xcalloc(1, sizeof *x);
+    for (size_t i = 0; i < KNOWN && plugin->extension; i++) {
+        const void *theirs = plugin->extension(known[i].id);
+        if (theirs) x->table[i] = qsr_widen(&x->arena, theirs, known[i].size);
+    }
+    return x;
+}
+
+const void *qsr_made_extension(const qsr_made *made, const char *id)
+{
+    for (size_t i = 0; i < KNOWN; i++)
+        if (strcmp(known[i].id, id) == 0) return made->extensions->table[i];
+    return NULL;
+}
+
+/* ---- calls */
+
+void qsr_made_serial(const qsr_made *made)
+{
+    (void)made;
+    qsr_host_serial(true);
+}
+
+static const char *status_word(qsr_status status)
+{
+    static const char *const words[] = {"unusable option",    "unusable input",         "unusable state", "out of memory",
+                                        "numbers not usable", "file operation refused", "not supported",  "internal error"};
+    return status <= QSR_E_OPTION && status >= QSR_E_INTERNAL ? words[-status - 1] : "a status that does not exist";
+}
+
+static qsr_status finish(const qsr_plugin *plugin, qsr_status status, qsr_error *e)
+{
+    qsr_error said;
+    qsr_host_take_error(&said);
+    qsr_scratch_release(qsr_scratch_floor());
+    qsr_host_serial(false);
+    if (status == QSR_OK || status == QSR_END) return status;
+    if (said.code != QSR_OK) {
+        said.code = status;
+        if (e) *e = said;
+        return status;
+    }
+    const char *kind = qsr_kind_name(plugin->abi.kind);
+    if (status == QSR_E_NOMEM) return qsr_fail(e, status, "%s %s: out of memory", kind, plugin->name);
+    if (status > 0)
+        return qsr_fail(e, QSR_E_INTERNAL, "%s %s returned %d, which is no status", kind, plugin->name, (int)status);
+    return qsr_fail(e, status, "%s %s failed without saying why (%d: %s)", kind, plugin->name, (int)status,
+                    status_word(status));
+}
+
+qsr_status qsr_made_finish(const qsr_made *made, qsr_status status, qsr_error *e)
+{
+    return finish(made->plugin, status, e);
+}
+
+/* ---- life */
+
+/* A create that succeeds must have made something, and the end of something is no way to succeed. */
+static qsr_status run_create(qsr_made *made, const qsr_shape *shape, const void *options, qsr_error *e)
+{
+    const qsr_plugin *plugin = made->plugin;
+    made->services.creating = true;
+    qsr_host_serial(true);
+    qsr_status status = finish(plugin, plugin->create(&made->host, shape, options, &made->instance), e);
+    made->services.creating = false;
+    if (status == QSR_END || (!status && !made->instance))
+        status = qsr_fail(e, QSR_E_INTERNAL, "%s %s: create made no instance and gave no error",
+                          qsr_kind_name(plugin->abi.kind), plugin->name);
+    if (status) made->instance = NULL; /* what a failing create left there is not to be destroyed */
+    return status;
+}
+
+qsr_status qsr_made_create_refusing(const qsr_plugin *plugin, const qsr_shape *shape, const void *options, uint64_t seed,
+                                    qsr_pool *pool, size_t refuse, size_t *ret_allocs, qsr_made **ret, qsr_error *e)
+{
+    qsr_made *made = qsr_xcalloc(1, sizeof *made);
+    made->plugin = plugin;
+    qsr_services_init(&made->services, plugin->name, seed, pool, &made->host);
+    made->services.refuse = refuse;
+    made->extensions = ask_extensions(plugin);
+    qsr_status status = run_create(made, shape, options, e);
+    if (ret_allocs) *ret_allocs = made->services.n_allocations;
+    if (status) {
+        qsr_made_free(made);
+        return status;
+    }
+    *ret = made;
+    return QSR_OK;
+}
+
+qsr_status qsr_made_create(const qsr_plugin *plugin, const qsr_shape *shape, const void *options, uint64_t seed,
+                           qsr_pool *pool, qsr_made **ret, qsr_error *e)
+{
+    return qsr_made_create_refusing(plugin, shape, options, seed, pool, 0, NULL, ret, e);
+}
+
+void qsr_made_free(qsr_made *made)
+{
+    if (!made) return;
+    if (made->instance && made->plugin->destroy) {
+        made->plugin->destroy(made->instance);
+        finish(made->plugin, QSR_OK, NULL);
+    }
+    qsr_services_free(&made->services);
+    qsr_arena_free(&made->extensions->arena);
+    free(made->extensions);
+    free(made);
+}
