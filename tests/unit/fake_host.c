@@ -74,8 +74,7 @@ static uint64_t mixed(uint64_t x)
 
 static uint64_t random_bits(const qsr_host *host, const char *stream, uint64_t counter)
 {
-    (void)host;
-    uint64_t key = 1;
+    uint64_t key = 1 + ((const fake_host *)host->ctx)->seed;
     for (; *stream; stream++) key = mixed(key ^ (unsigned char)*stream);
     return mixed(key ^ mixed(counter));
 }
@@ -223,6 +222,18 @@ void *fake_options(const qsr_plugin *plugin, ...)
     }
     va_end(args);
     return options;
+}
+
+void fake_set_strings(const qsr_plugin *plugin, void *options, const char *key, const char *const *items, size_t n)
+{
+    const qsr_strings list = {items, n};
+    for (size_t i = 0; i < plugin->n_options; i++) {
+        if (strcmp(plugin->options[i].name, key) != 0) continue;
+        assert_int_equal(plugin->options[i].type, QSR_OPT_STRINGS);
+        memcpy((char *)options + plugin->options[i].offset, &list, sizeof list);
+        return;
+    }
+    fail_msg("%s has no option %s", plugin->name, key);
 }
 
 fake_made fake_make(const qsr_plugin *plugin, const qsr_shape *shape, void *options)

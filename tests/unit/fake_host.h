@@ -10,6 +10,7 @@ typedef struct {
     char error[512], option[64]; /* of the last fail(); "" without one */
     size_t refuse_alloc;         /* the n-th alloc from 1 is refused; 0: none */
     size_t allocs;
+    uint64_t seed; /* of random(); 0 unless a test sets it before create */
     struct fake_block *owned, *scratch;
 } fake_host;
 
@@ -21,6 +22,8 @@ void fake_host_end_call(fake_host *); /* releases scratch */
 const qsr_plugin *fake_plugin(const char *folder, const char *name);
 /* An options struct filled from defaults and then from pairs of key and text, NULL-ended; free() it. */
 void *fake_options(const qsr_plugin *, ...);
+/* Sets an option that is a list of strings; `items` is not copied. */
+void fake_set_strings(const qsr_plugin *, void *options, const char *key, const char *const *items, size_t n);
 
 /* An instance that create() accepted, with its own host. Takes over `options`, which may be NULL. */
 typedef struct {

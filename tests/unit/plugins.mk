@@ -10,3 +10,6 @@ tests_unit_plugins_test_gpt2_SOURCES = tests/unit/plugins/test_gpt2.c tests/unit
 	tests/unit/plugins/gpt2-fixture.h
 tests_unit_plugins_test_gpt2_rows_LDADD = libgpt2-rows.la $(TEST_LDADD)
 EXTRA_DIST += tests/golden/gpt2/losses.json tests/golden/gpt2/resid_pre.safetensors tests/golden/gpt2/tokens.npy
+check_PROGRAMS += tests/unit/plugins/test_synthetic tests/unit/plugins/test_activations
+tests_unit_plugins_test_synthetic_SOURCES = tests/unit/plugins/test_synthetic.c $(FAKE_HOST)
+tests_unit_plugins_test_activations_SOURCES = tests/unit/plugins/test_activations.c $(FAKE_HOST)
