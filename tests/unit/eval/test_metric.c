@@ -85,7 +85,8 @@ static double value_of(const sample *s, const char *name)
 static sample plain(size_t rows, size_t d, float *x, float *x_hat)
 {
     static size_t no_entries[2048];
-    static float dec_norm[] = {1, 1};
+    static uint32_t latent[1];
+    static float code_value[1], dec_norm[] = {1, 1};
     return (sample){.rows = rows,
                     .d_in = d,
                     .d_sae = 2,
@@ -93,7 +94,7 @@ static sample plain(size_t rows, size_t d, float *x, float *x_hat)
                     .raw_hat = x_hat,
                     .x = x,
                     .x_hat = x_hat,
-                    .code = {.rows = rows, .d_sae = 2, .row_begin = no_entries},
+                    .code = {.rows = rows, .d_sae = 2, .row_begin = no_entries, .latent = latent, .value = code_value},
                     .dec_norm = dec_norm,
                     .b_dec_norm = 1};
 }
