@@ -51,6 +51,34 @@ void qsr_sae_refresh(qsr_sae *sae)
     if (sae->dec_norm) qsr_params_decoder_norms(&sae->params, sae->dec_norm, sae->pool);
 }
 
+static void scale_all(float *to, const float *from, size_t n, double factor)
+{
+    for (size_t i = 0; i < n; i++) to[i] = (float)(from[i] * factor);
+}
+
+static qsr_status save_folded(const qsr_sae *sae, const char *path, qsr_error *e)
+{
+    const qsr_params *p = &sae->params;
+    qsr_params folded;
+    double s = sae->normalise.scale;
+    size_t n = p->d_in * p->d_sae;
+    qsr_status status = qsr_params_alloc(p->d_in, p->d_sae, &folded, e);
+    if (status) return status;
+    scale_all(folded.w_enc, p->w_enc, n, s);
+    scale_all(folded.w_dec, p->w_dec, n, 1 / s);
+    scale_all(folded.b_dec, p->b_dec, p->d_in, 1 / s);
+    memcpy(folded.b_enc, p->b_enc, p->d_sae * sizeof(float));
+    status = qsr_params_save(&folded, path, sae->activation, e);
+    qsr_params_free(&folded);
+    return status;
+}
+
+qsr_status qsr_sae_save(const qsr_sae *sae, const char *path, qsr_error *e)
+{
+    if (sae->normalise.mode == QSR_NORMALISE_DATASET) return save_folded(sae, path, e);
+    return qsr_params_save(&sae->params, path, sae->activation, e);
+}
+
 qsr_status qsr_encoder_create(const qsr_sae *sae, size_t rows, qsr_encoder *ret, qsr_error *e)
 {
     bool norms = sae->activation->plugin->needs & QSR_NEED_INPUT_NORM;

@@ -22,6 +22,10 @@ void qsr_sae_free(qsr_sae *);
 /* After the decoder changed: brings dec_norm up to date. */
 void qsr_sae_refresh(qsr_sae *);
 
+/* sae_weights.safetensors: the tensors of qsr_params_save; a dataset scale is folded in, so that raw rows go in and come out:
+ * W_enc *= s, W_dec /= s, b_dec /= s (thresholds and b_enc stay). */
+qsr_status qsr_sae_save(const qsr_sae *, const char *path, qsr_error *e);
+
 /* What one thread needs to encode a block of up to `rows` rows. */
 typedef struct {
     size_t rows;

@@ -1,0 +1,233 @@
+#include "lab/manifest.h"
+
+#include <dirent.h>
+#include <glob.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "math/blas.h"
+#include "math/kernel.h"
+
+static void put_text(json_t *o, const char *key, const char *text) { json_object_set_new(o, key, text ? json_string(text) : json_null()); }
+static void put_count(json_t *o, const char *key, uint64_t n) { json_object_set_new(o, key, json_integer((json_int_t)n)); }
+
+/* ---- inputs ------------------------------------------------------------------------------------------------------ */
+
+static qsr_status digest_one(json_t *inputs, const char *path, qsr_error *e)
+{
+    if (json_object_get(inputs, path)) return QSR_OK;
+    qsr_digest digest;
+    qsr_status status = qsr_digest_file(path, &digest, e);
+    if (!status) put_text(inputs, path, digest.hex);
+    return status;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+
+/* The files of a folder, not of its subfolders: a model folder is flat. */
+static qsr_status digest_folder(json_t *inputs, const char *folder, qsr_error *e)
+{
+    struct dirent **entries;
+    int n = scandir(folder, &entries, NULL, by_name);
+    if (n < 0) return qsr_fail_errno(e, "read", folder);
+    qsr_status status = QSR_OK;
+    qsr_arena arena = {0};
+    for (int i = 0; i < n; i++) {
+        const char *path = qsr_path_join(&arena, folder, entries[i]->d_name);
+        struct stat about;
+        if (!status && stat(path, &about) == 0 && S_ISREG(about.st_mode)) status = digest_one(inputs, path, e);
+        free(entries[i]);
+    }
+    free(entries);
+    qsr_arena_free(&arena);
+    return status;
+}
+
+static qsr_status digest_glob(json_t *inputs, const char *pattern, qsr_error *e)
+{
+    glob_t found = {0};
+    qsr_status status = QSR_OK;
+    if (glob(pattern, 0, NULL, &found) == 0)
+        for (size_t i = 0; !status && i < found.gl_pathc; i++) status = digest_one(inputs, found.gl_pathv[i], e);
+    globfree(&found);
+    return status;
+}
+
+static qsr_status digest_path(json_t *inputs, const char *path, qsr_error *e)
+{
+    if (qsr_is_folder(path)) return digest_folder(inputs, path, e);
+    if (strpbrk(path, "*?[") && !qsr_exists(path)) return digest_glob(inputs, path, e);
+    return digest_one(inputs, path, e);
+}
+
+static qsr_status digest_block(json_t *inputs, const qsr_block *block, qsr_error *e)
+{
+    qsr_status status = QSR_OK;
+    for (size_t i = 0; !status && i < block->plugin->n_options; i++) {
+        const qsr_option *o = &block->plugin->options[i];
+        const char *field = (const char *)block->values + o->offset;
+        if (!(o->flags & QSR_OPT_PATH)) continue;
+        if (o->type == QSR_OPT_STRING) {
+            const char *path;
+            memcpy(&path, field, sizeof path);
+            if (path) status = digest_path(inputs, path, e);
+        } else if (o->type == QSR_OPT_STRINGS) {
+            qsr_strings list;
+            memcpy(&list, field, sizeof list);
+            for (size_t k = 0; !status && k < list.count; k++) status = digest_path(inputs, list.items[k], e);
+        }
+    }
+    return status;
+}
+
+static qsr_status digest_inputs(json_t *inputs, const qsr_spec *spec, qsr_error *e)
+{
+    qsr_status status = digest_block(inputs, &spec->dataset, e);
+    if (!status) status = digest_block(inputs, &spec->activation, e);
+    for (size_t i = 0; !status && i < spec->n_losses; i++) status = digest_block(inputs, &spec->losses[i], e);
+    if (!status && spec->sae.init_from) status = digest_one(inputs, spec->sae.init_from, e);
+    return status;
+}
+
+/* ---- plugins, machine -------------------------------------------------------------------------------------------- */
+
+static qsr_status describe_plugin(json_t *plugins, const qsr_block *block, qsr_registry *registry, qsr_error *e)
+{
+    static const char *const kinds[] = {"", "activation", "loss", "dataset"};
+    const qsr_plugin *p = block->plugin;
+    char key[300];
+    snprintf(key, sizeof key, "%s/%s", kinds[p->abi.kind], p->name);
+    if (json_object_get(plugins, key)) return QSR_OK;
+    const qsr_found *found = qsr_registry_find(registry, p->abi.kind, p->name, NULL, e);
+    json_t *about = json_object();
+    put_text(about, "version", p->version);
+    put_text(about, "file", found ? found->path : NULL);
+    qsr_digest digest;
+    qsr_status status = found ? qsr_digest_file(found->path, &digest, e) : QSR_OK;
+    if (found && !status) put_text(about, "digest", digest.hex);
+    json_object_set_new(plugins, key, about);
+    return status;
+}
+
+static qsr_status describe_plugins(json_t *plugins, const qsr_spec *spec, qsr_registry *registry, qsr_error *e)
+{
+    qsr_status status = describe_plugin(plugins, &spec->dataset, registry, e);
+    if (!status) status = describe_plugin(plugins, &spec->activation, registry, e);
+    for (size_t i = 0; !status && i < spec->n_losses; i++) status = describe_plugin(plugins, &spec->losses[i], registry, e);
+    return status;
+}
+
+/* "model name" of /proc/cpuinfo, or "unknown". */
+static void processor_name(char *out, size_t n)
+{
+    snprintf(out, n, "unknown");
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    char line[512];
+    while (file && fgets(line, sizeof line, file)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon) continue;
+        colon[strcspn(colon, "\n")] = 0;
+        snprintf(out, n, "%s", colon + 1 + strspn(colon + 1, " "));
+        break;
+    }
+    if (file) fclose(file);
+}
+
+static json_t *describe_machine(const qsr_run_options *o)
+{
+    json_t *machine = json_object();
+    struct utsname system;
+    char processor[256];
+    qsr_blas_info blas;
+    qsr_blas_describe(&blas);
+    processor_name(processor, sizeof processor);
+    if (uname(&system) == 0) {
+        put_text(machine, "host", system.nodename);
+        put_text(machine, "system", system.release);
+        put_text(machine, "architecture", system.machine);
+    }
+    put_text(machine, "processor", processor);
+    put_count(machine, "threads", qsr_pool_threads(o->pool));
+    put_text(machine, "isa", qsr_kernels_get()->isa);
+    put_text(machine, "blas", blas.config);
+    put_text(machine, "blas_kernel", blas.core);
+    return machine;
+}
+
+static json_t *describe_split(const qsr_dataset *data)
+{
+    json_t *split = json_object();
+    if (data->train_units != UINT64_MAX) put_count(split, "train_units", data->train_units);
+    else json_object_set_new(split, "train_units", json_null());
+    put_count(split, "rows_per_unit", data->rows_per_unit);
+    put_count(split, "held_out_first", data->held_first);
+    put_count(split, "held_out_units", data->held_units);
+    put_count(split, "held_out_rows", data->held_rows);
+    return split;
+}
+
+qsr_status qsr_manifest_make(const qsr_spec *spec, const qsr_run_options *o, const qsr_dataset *data, qsr_manifest *ret,
+                             qsr_error *e)
+{
+    json_t *root = ret->root = json_object(), *inputs = json_object(), *plugins = json_object();
+    put_text(root, "quasar", PACKAGE_VERSION);
+    put_text(root, "git", QSR_GIT_COMMIT);
+    char number[24];
+    snprintf(number, sizeof number, "%d.%d", QSR_ABI_MAJOR, QSR_ABI_MINOR);
+    put_text(root, "abi", number);
+    put_text(root, "cell", spec->id);
+    put_text(root, "name", spec->name);
+    put_text(root, "spec", spec->path);
+    json_object_set_new(root, "inputs", inputs);
+    json_object_set_new(root, "plugins", plugins);
+    json_object_set_new(root, "split", describe_split(data));
+    json_object_set_new(root, "machine", describe_machine(o));
+    qsr_status status = digest_inputs(inputs, spec, e);
+    if (!status) status = describe_plugins(plugins, spec, o->registry, e);
+    if (status) qsr_manifest_free(ret);
+    return status;
+}
+
+void qsr_manifest_free(qsr_manifest *m)
+{
+    json_decref(m->root);
+    m->root = NULL;
+}
+
+qsr_status qsr_manifest_write(qsr_manifest *m, qsr_store *s, bool finished, qsr_error *e)
+{
+    char now[32];
+    put_text(m->root, finished ? "finished" : "started", qsr_wall_time(now, sizeof now));
+    return qsr_json_write(qsr_store_path(s, "manifest.json"), m->root, e);
+}
+
+/* ---- staleness --------------------------------------------------------------------------------------------------- */
+
+static const char *text_in(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "nothing";
+}
+
+const char *qsr_manifest_stale(qsr_arena *arena, const json_t *old, const json_t *now)
+{
+    const char *key;
+    json_t *value;
+    if (strcmp(text_in(old, "quasar"), text_in(now, "quasar")) != 0)
+        return qsr_arena_printf(arena, "Quasar was %s and is %s", text_in(old, "quasar"), text_in(now, "quasar"));
+    json_object_foreach(json_object_get(now, "inputs"), key, value)
+        if (strcmp(text_in(json_object_get(old, "inputs"), key), json_string_value(value)) != 0)
+            return qsr_arena_printf(arena, "the input %s has changed", key);
+    json_object_foreach(json_object_get(now, "plugins"), key, value)
+    {
+        const char *before = text_in(json_object_get(json_object_get(old, "plugins"), key), "version");
+        if (strcmp(before, text_in(value, "version")) != 0)
+            return qsr_arena_printf(arena, "the plugin %s was version %s and is %s", key, before, text_in(value, "version"));
+    }
+    return NULL;
+}

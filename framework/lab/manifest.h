@@ -1,0 +1,20 @@
+/* lab/manifest: what a cell was made of, written before the first step: versions, machine, inputs, plugins, held-out range. */
+#ifndef QSR_LAB_MANIFEST_H
+#define QSR_LAB_MANIFEST_H
+#include "data/dataset.h"
+#include "lab/run.h"
+#include "lab/store.h"
+
+typedef struct {
+    json_t *root;
+} qsr_manifest;
+
+/* Digests every input: paths among the options (a folder: its files), in order. QSR_E_INPUT for one that cannot be read. */
+qsr_status qsr_manifest_make(const qsr_spec *, const qsr_run_options *, const qsr_dataset *, qsr_manifest *ret, qsr_error *e);
+void qsr_manifest_free(qsr_manifest *);
+/* manifest.json, whole or not at all; `finished` adds the time of the end. */
+qsr_status qsr_manifest_write(qsr_manifest *, qsr_store *, bool finished, qsr_error *e);
+/* Why results made under `old` do not stand for `now`: an input, a plugin's version or Quasar's differs. NULL: they do. The text
+ * lives in the arena. */
+const char *qsr_manifest_stale(qsr_arena *, const json_t *old, const json_t *now);
+#endif

@@ -1,0 +1,248 @@
+#include "lab/store.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+void qsr_store_name(qsr_store *s, const char *out, const qsr_spec *spec)
+{
+    *s = (qsr_store){0};
+    s->folder = qsr_arena_printf(&s->arena, "%s/%s/%s", out, spec->name, spec->id);
+}
+
+const char *qsr_store_path(qsr_store *s, const char *file) { return qsr_path_join(&s->arena, s->folder, file); }
+
+static qsr_status open_log(qsr_store *s, const char *file, FILE **ret, qsr_error *e)
+{
+    const char *path = qsr_store_path(s, file);
+    *ret = fopen(path, "we");
+    return *ret ? QSR_OK : qsr_fail_errno(e, "write", path);
+}
+
+static qsr_status write_spec(qsr_store *s, const qsr_spec *spec, qsr_error *e)
+{
+    qsr_text text = {0};
+    qsr_spec_dump_absolute(spec, &text);
+    qsr_status status = qsr_write_file(qsr_store_path(s, "spec.yaml"), text.bytes, text.length, e);
+    qsr_text_free(&text);
+    return status;
+}
+
+qsr_status qsr_store_create(qsr_store *s, const qsr_spec *spec, qsr_error *e)
+{
+    static const char *const leftovers[] = {"result.json", "tokens.csv", "sae", "metrics.jsonl", "timing.jsonl"};
+    qsr_status status = qsr_mkdirs(s->folder, e);
+    for (size_t i = 0; !status && i < sizeof leftovers / sizeof *leftovers; i++)
+        status = qsr_remove_tree(qsr_store_path(s, leftovers[i]), e);
+    if (!status) status = write_spec(s, spec, e);
+    if (!status) status = open_log(s, "metrics.jsonl", &s->metrics, e);
+    if (!status) status = open_log(s, "timing.jsonl", &s->timing, e);
+    return status;
+}
+
+void qsr_store_close(qsr_store *s)
+{
+    if (s->metrics) fclose(s->metrics);
+    if (s->timing) fclose(s->timing);
+    qsr_arena_free(&s->arena);
+    *s = (qsr_store){0};
+}
+
+/* ---- logs -------------------------------------------------------------------------------------------------------- */
+
+static qsr_status put_line(FILE *file, const char *name, json_t *line, qsr_error *e)
+{
+    qsr_text text = {0};
+    qsr_json_line(line, &text);
+    json_decref(line);
+    qsr_text_puts(&text, "\n");
+    bool ok = fwrite(text.bytes, 1, text.length, file) == text.length && fflush(file) == 0;
+    int number = errno;
+    qsr_text_free(&text);
+    errno = number;
+    return ok ? QSR_OK : qsr_fail_errno(e, "write", name);
+}
+
+static void put_real(json_t *object, const char *key, double value) { json_object_set_new(object, key, qsr_json_real(value)); }
+static void put_count(json_t *object, const char *key, uint64_t n) { json_object_set_new(object, key, json_integer((json_int_t)n)); }
+static void put_text(json_t *object, const char *key, const char *text) { json_object_set_new(object, key, json_string(text)); }
+
+static void put_losses(json_t *line, const qsr_learner *l)
+{
+    for (size_t i = 0; i < l->n_losses; i++) {
+        char key[256];
+        snprintf(key, sizeof key, "loss.%s", l->losses[i].name);
+        put_real(line, key, l->losses[i].value);
+    }
+}
+
+static void put_plugin_metrics(json_t *line, const qsr_learner *l)
+{
+    for (uint32_t i = 0; l->metrics && i < l->metrics->count; i++) {
+        const char *name = NULL;
+        double value = NAN;
+        l->metrics->get(l->sae.activation->instance, i, &name, &value);
+        if (name && isfinite(value)) put_real(line, name, value);
+    }
+    for (unsigned i = 0; i < l->n_params; i++)
+        if (l->param[i].log_update) put_real(line, l->param[i].log_update, l->report.param_update[i]);
+}
+
+qsr_status qsr_store_step(qsr_store *s, const qsr_learner *l, qsr_error *e)
+{
+    const qsr_step_report *r = &l->report;
+    json_t *line = json_object();
+    put_count(line, "step", r->step);
+    put_count(line, "tokens", r->tokens);
+    put_real(line, "loss", r->loss);
+    put_losses(line, l);
+    put_real(line, "l0", r->l0);
+    put_real(line, "l1", r->l1);
+    put_count(line, "dead", r->dead);
+    put_count(line, "dead_in_batch", r->dead_in_batch);
+    put_real(line, "grad_norm", r->grad_norm);
+    put_real(line, "lr", r->lr);
+    put_plugin_metrics(line, l);
+    return put_line(s->metrics, "metrics.jsonl", line, e);
+}
+
+qsr_status qsr_store_timing(qsr_store *s, json_t *line, qsr_error *e) { return put_line(s->timing, "timing.jsonl", line, e); }
+
+/* ---- sae/ -------------------------------------------------------------------------------------------------------- */
+
+static const char *const normalise_names[] = {"none", "layer_norm", "none"}; /* a dataset scale is folded into the weights */
+
+static json_t *describe_sae(const qsr_learner *l)
+{
+    const qsr_params *p = &l->sae.params;
+    const qsr_export_ops *ops = qsr_made_extension(l->sae.activation, QSR_EXT_EXPORT);
+    qsr_instance *instance = l->sae.activation->instance;
+    const char *known = ops && ops->architecture ? ops->architecture(instance) : NULL;
+    char own[128];
+    snprintf(own, sizeof own, "quasar/%s", l->spec->activation.plugin->name);
+    json_t *cfg = json_object();
+    put_text(cfg, "architecture", known ? known : own);
+    put_count(cfg, "d_in", p->d_in);
+    put_count(cfg, "d_sae", p->d_sae);
+    put_text(cfg, "dtype", "float32");
+    put_text(cfg, "device", "cpu");
+    json_object_set_new(cfg, "apply_b_dec_to_input", json_boolean(p->pre_bias));
+    put_text(cfg, "normalize_activations", normalise_names[l->sae.normalise.mode]);
+    put_text(cfg, "reshape_activations", "none");
+    for (uint32_t i = 0; ops && ops->key; i++) {
+        double value;
+        const char *key = ops->key(instance, i, &value);
+        if (!key) break;
+        if (value == floor(value) && fabs(value) < 0x1p53) json_object_set_new(cfg, key, json_integer((json_int_t)value));
+        else put_real(cfg, key, value);
+    }
+    if (known && strcmp(known, "topk") == 0) json_object_set_new(cfg, "rescale_acts_by_decoder_norm", json_false());
+    return cfg;
+}
+
+/* What Quasar needs beyond SAELens's keys, where SAELens ignores it. The spec is text, so that options keep their spelling. */
+static json_t *describe_origin(const qsr_learner *l)
+{
+    json_t *metadata = json_object(), *quasar = json_object();
+    qsr_text text = {0};
+    qsr_spec_dump(l->spec, true, &text);
+    put_text(quasar, "version", PACKAGE_VERSION);
+    put_text(quasar, "cell", l->spec->id);
+    put_text(quasar, "activation", l->spec->activation.plugin->name);
+    put_text(quasar, "activation_version", l->spec->activation.plugin->version);
+    put_text(quasar, "normalize", l->spec->sae.normalize);
+    if (l->sae.normalise.mode == QSR_NORMALISE_DATASET) put_real(quasar, "folded_scale", l->sae.normalise.scale);
+    json_object_set_new(quasar, "encoder_bias", json_boolean(l->sae.params.encoder_bias));
+    put_text(quasar, "spec", text.bytes);
+    qsr_text_free(&text);
+    json_object_set_new(metadata, "quasar", quasar);
+    return metadata;
+}
+
+qsr_status qsr_store_sae(qsr_store *s, const qsr_learner *l, qsr_error *e)
+{
+    const char *aside = qsr_store_path(s, "sae.tmp"), *place = qsr_store_path(s, "sae");
+    qsr_status status = qsr_remove_tree(aside, e);
+    if (!status) status = qsr_mkdirs(aside, e);
+    if (!status)
+        status = qsr_sae_save(&l->sae, qsr_path_join(&s->arena, aside, "sae_weights.safetensors"), e);
+    if (status) return status;
+    json_t *cfg = describe_sae(l);
+    json_object_set_new(cfg, "metadata", describe_origin(l));
+    status = qsr_json_write(qsr_path_join(&s->arena, aside, "cfg.json"), cfg, e);
+    json_decref(cfg);
+    return status ? status : qsr_replace_folder(aside, place, e);
+}
+
+/* ---- result.json ------------------------------------------------------------------------------------------------- */
+
+static json_t *metrics_of(const qsr_evaluation *v)
+{
+    json_t *metrics = json_object();
+    double value;
+    const char *name;
+    for (size_t i = 0; (name = qsr_evaluation_value(v, i, &value)); i++) put_real(metrics, name, value);
+    return metrics;
+}
+
+static json_t *firing_of(const qsr_metrics *m)
+{
+    json_t *firing = json_object(), *counts = json_array();
+    put_real(firing, "log10_low", QSR_FIRING_LOW);
+    put_real(firing, "bin_width", QSR_FIRING_WIDTH);
+    for (size_t i = 0; i < QSR_FIRING_BINS; i++) json_array_append_new(counts, json_integer((json_int_t)m->firing[i]));
+    json_object_set_new(firing, "latents", counts);
+    put_count(firing, "silent", m->silent);
+    return firing;
+}
+
+static json_t *training_of(const qsr_learner *l)
+{
+    const qsr_step_report *r = &l->report;
+    json_t *train = json_object();
+    put_count(train, "steps", l->step);
+    put_count(train, "tokens", l->step * l->batch);
+    put_count(train, "tokens_asked", (uint64_t)l->spec->train.tokens);
+    put_real(train, "init_scale", l->spec->sae.init_scale);
+    if (l->step == 0) return train;
+    put_real(train, "loss", r->loss);
+    put_losses(train, l);
+    put_real(train, "l0", r->l0);
+    put_count(train, "dead", r->dead);
+    put_plugin_metrics(train, l);
+    return train;
+}
+
+/* BatchTopK's rule in training and its threshold in evaluation need not agree (BatchTopK #5): both are shown, and a gap said. */
+static void put_both_l0(json_t *metrics, const qsr_learner *l)
+{
+    double eval = json_real_value(json_object_get(metrics, "l0")), train = l->report.l0;
+    put_real(metrics, "l0_train", train);
+    put_real(metrics, "l0_eval", eval);
+    if (fabs(eval - train) > 0.05 * fmax(train, 1e-12))
+        qsr_log(QSR_LOG_WARNING, "%s: l0 is %.4g by the rule of training and %.4g by the threshold of evaluation, more than 5 %% apart",
+                l->spec->id, train, eval);
+}
+
+qsr_status qsr_store_result(qsr_store *s, const qsr_result *r, qsr_error *e)
+{
+    json_t *root = json_object();
+    put_text(root, "status", r->status);
+    json_object_set_new(root, "reason", r->reason ? json_string(r->reason) : json_null());
+    put_text(root, "cell", r->learner->spec->id);
+    json_t *metrics = r->evaluation ? metrics_of(r->evaluation) : json_object();
+    if (r->evaluation && r->evaluation->scored && r->learner->coupled && r->learner->step) put_both_l0(metrics, r->learner);
+    json_object_set_new(root, "metrics", metrics);
+    if (r->evaluation && r->evaluation->scored) json_object_set_new(root, "firing_log10", firing_of(&r->evaluation->metrics));
+    json_object_set_new(root, "train", training_of(r->learner));
+    json_t *eval = json_object();
+    put_count(eval, "tokens", r->evaluation && r->evaluation->scored ? r->data->held_rows : 0);
+    json_object_set_new(eval, "held_out", json_true());
+    json_object_set_new(root, "eval", eval);
+    qsr_status status = qsr_json_write(qsr_store_path(s, "result.json"), root, e);
+    json_decref(root);
+    return status;
+}

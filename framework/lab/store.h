@@ -1,0 +1,46 @@
+/* lab/store: the files of one cell (docs/ARCHITECTURE.md, files on disk):
+ *
+ *     <out>/<spec name>/<cell id>/
+ *       spec.yaml manifest.json metrics.jsonl timing.jsonl result.json tokens.csv sae/{cfg.json,sae_weights.safetensors}
+ *
+ * metrics.jsonl, result.json and sae/ hold no times, hosts or thread counts, so that cmp can compare two runs. */
+#ifndef QSR_LAB_STORE_H
+#define QSR_LAB_STORE_H
+#include <stdio.h>
+
+#include "eval/evaluate.h"
+#include "format/json.h"
+#include "spec/spec.h"
+#include "train/learner.h"
+
+typedef struct {
+    qsr_arena arena;
+    const char *folder;
+    FILE *metrics, *timing; /* open while training */
+} qsr_store;
+
+/* Names the folder; creates nothing. */
+void qsr_store_name(qsr_store *, const char *out, const qsr_spec *);
+/* Creates the folder, removes what an earlier attempt left in it, writes spec.yaml. */
+qsr_status qsr_store_create(qsr_store *, const qsr_spec *, qsr_error *e);
+void qsr_store_close(qsr_store *);
+const char *qsr_store_path(qsr_store *, const char *file); /* lives as long as the store */
+
+/* A line of metrics.jsonl: the values of this step alone. */
+qsr_status qsr_store_step(qsr_store *, const qsr_learner *, qsr_error *e);
+/* A line of timing.jsonl; steals `line`. */
+qsr_status qsr_store_timing(qsr_store *, json_t *line, qsr_error *e);
+
+/* sae/: SAELens layout where it has the activation, architecture quasar/<plugin> otherwise. */
+qsr_status qsr_store_sae(qsr_store *, const qsr_learner *, qsr_error *e);
+
+typedef struct {
+    const char *status;  /* "completed", "failed" */
+    const char *reason;  /* or NULL */
+    const qsr_learner *learner;
+    const qsr_dataset *data;
+    const qsr_evaluation *evaluation; /* or NULL */
+} qsr_result;
+/* result.json comes last: a cell with one is over. */
+qsr_status qsr_store_result(qsr_store *, const qsr_result *, qsr_error *e);
+#endif
