@@ -16,6 +16,7 @@ include tests/unit/eval.mk
 include tests/unit/lab.mk
 include tests/unit/plugins.mk
 endif
+include tests/golden/golden.mk
 TESTS += $(check_PROGRAMS)
 
 # End-to-end tests drive the built program as a user does. They run from anywhere, write only under their own folder in

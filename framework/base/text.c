@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,11 +52,14 @@ void qsr_text_free(qsr_text *t)
 }
 
 /* One "C" locale object for the life of the process: numbers in specs and files must not depend on LC_NUMERIC. */
+static locale_t plain_locale;
+static void make_plain_locale(void) { plain_locale = newlocale(LC_ALL_MASK, "C", NULL); }
+
 static locale_t c_locale(void)
 {
-    static locale_t locale;
-    if (!locale) locale = newlocale(LC_ALL_MASK, "C", NULL);
-    return locale;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_plain_locale);
+    return plain_locale;
 }
 
 static double real_from(const char *text, char **end)

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "math/blas.h"
+#include "lab/git-commit.h"
 #include "math/kernel.h"
 
 static void put_text(json_t *o, const char *key, const char *text) { json_object_set_new(o, key, text ? json_string(text) : json_null()); }

@@ -2,3 +2,15 @@
 libquasar_la_SOURCES += \
 	framework/lab/manifest.c framework/lab/manifest.h framework/lab/run.c framework/lab/run.h \
 	framework/lab/store.c framework/lab/store.h
+
+# The commit that the program was built from, for manifests: written anew at every make, touched only when it changed.
+BUILT_SOURCES += framework/lab/git-commit.h
+CLEANFILES += framework/lab/git-commit.h
+nodist_libquasar_la_SOURCES = framework/lab/git-commit.h
+framework/lab/git-commit.h: FORCE
+	@$(MKDIR_P) framework/lab; \
+	commit=`test -e $(srcdir)/.git && cd $(srcdir) && git describe --always --dirty 2>/dev/null || echo release`; \
+	echo "#define QSR_GIT_COMMIT \"$$commit\"" > $@.tmp; \
+	if cmp -s $@.tmp $@; then rm -f $@.tmp; else mv $@.tmp $@; fi
+FORCE:
+.PHONY: FORCE
