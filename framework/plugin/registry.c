@@ -48,17 +48,22 @@ static bool holds_text(const struct list *list, const char *text)
 
 /* ---- folders */
 
-/* A program that runs from the build tree uses the plugins of that tree: nobody wants those of an older installation. */
-static const char *built_in_folder(void)
+bool qsr_runs_from_build_tree(void)
 {
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    size_t length = strlen(QSR_BUILD_DIR);
-    if (n > 0) {
-        exe[n] = 0;
-        if (strncmp(exe, QSR_BUILD_DIR, length) == 0 && exe[length] == '/') return QSR_BUILD_DIR "/plugins";
-    }
-    return QSR_PLUGIN_DIR;
+    if (n <= 0) return false;
+    exe[n] = 0;
+    char *build = realpath(QSR_BUILD_DIR, NULL); /* NULL on a machine that never saw the build */
+    bool inside = build && qsr_starts_with(exe, build) && exe[strlen(build)] == '/';
+    free(build);
+    return inside;
+}
+
+/* A program that runs from the build tree uses the plugins of that tree: nobody wants those of an older installation. */
+static const char *built_in_folder(void)
+{
+    return qsr_runs_from_build_tree() ? QSR_BUILD_DIR "/plugins" : QSR_PLUGIN_DIR;
 }
 
 static void add_folder(qsr_registry *r, const char *path, size_t n)

@@ -1,0 +1,56 @@
+# bash completion for quasar: commands, options, plugins, spec files. Installed as bash-completion/completions/quasar; to try
+# it without installing: . docs/quasar.bash
+
+_quasar_commands() { quasar --help 2>/dev/null | sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p'; }
+
+# The long options in a command's own help, so that this file need not repeat them.
+_quasar_options() { quasar "$1" --help 2>/dev/null | sed -n 's/^  \(--[a-z-]*\).*/\1/p'; }
+
+_quasar_files() {
+    local pattern=$1 word=$2 file
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r file; do
+        if [[ -d $file || $pattern == '*' || $file == *.yaml || $file == *.yml ]]; then COMPREPLY+=("$file"); fi
+    done < <(compgen -f -- "$word")
+}
+
+_quasar_words() { mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$1" -- "$2"); }
+
+_quasar() {
+    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
+    COMPREPLY=()
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        _quasar_words "$(_quasar_commands) --help --version" "$word"
+        return
+    fi
+    case $previous in
+    --out | --plugin-dir)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -d -- "$word")
+        return
+        ;;
+    --spec)
+        _quasar_files yaml "$word"
+        return
+        ;;
+    --threads) return ;;
+    esac
+    if [[ $word == -* ]]; then
+        _quasar_words "$(_quasar_options "$command")" "$word"
+        return
+    fi
+    case $command in
+    run | show) _quasar_files yaml "$word" ;;
+    eval)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -d -- "$word")
+        ;;
+    check)
+        _quasar_words "$(quasar plugins --names 2>/dev/null)" "$word"
+        _quasar_files '*' "$word"
+        ;;
+    help) _quasar_words "$(_quasar_commands) spec $(quasar plugins --names 2>/dev/null)" "$word" ;;
+    esac
+}
+
+complete -F _quasar quasar
