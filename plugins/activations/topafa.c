@@ -74,17 +74,22 @@ static int larger_first(const void *a, const void *b)
 static void collect(struct row *row, const float *pre, const float *dec_norm, size_t d_sae)
 {
     size_t m = 0;
-    row->total = 0;
-    row->top = 0;
     for (size_t j = 0; j < d_sae; j++) {
-        const double length = pre[j] > 0 ? (double)pre[j] * dec_norm[j] : 0, s = length * length;
         row->latent[m] = (uint32_t)j;
-        row->key[m] = bits_of(s);
-        row->total += s;
-        row->top = row->key[m] > row->top ? row->key[m] : row->top;
         m += pre[j] > 0;
     }
+    double total[2] = {0};
+    uint64_t top = 0;
+    for (size_t i = 0; i < m; i++) {
+        const double length = (double)pre[row->latent[i]] * dec_norm[row->latent[i]], s = length * length;
+        const uint64_t key = bits_of(s);
+        row->key[i] = key;
+        total[i & 1] += s;
+        top = key > top ? key : top;
+    }
     row->m = m;
+    row->total = total[0] + total[1];
+    row->top = top;
 }
 
 /* ---- the definition: by sorting ---- */
@@ -167,6 +172,7 @@ static bool binned_last(struct row *row, struct last *ret_last)
     if (i == n) return false; /* rounding let the bin's sum pass n, but not that of its latents in order */
     const bool any_below = i > 0 || filled < BINS;
     const double up = above - row->n, down = any_below ? row->n - below : INFINITY, margin = slack * above;
+    /* Also excludes latents so small that c does not move: of such ties the first would win. */
     if (up <= margin || down <= margin || fabs(up - down) <= margin) return false;
     if (up < down)
         *ret_last = (struct last){row->item[i].key, row->item[i].latent};
@@ -174,8 +180,7 @@ static bool binned_last(struct row *row, struct last *ret_last)
         *ret_last = (struct last){row->item[i - 1].key, row->item[i - 1].latent};
     else
         *ret_last = (struct last){((row->top >> BIN_SHIFT) - filled) << BIN_SHIFT, UINT32_MAX}; /* all earlier bins */
-    /* Latents so small that c does not move are ties, of which the first would win. */
-    return value_of(ret_last->key) > 2 * slack * sum;
+    return true;
 }
 
 /* ---- forward ---- */

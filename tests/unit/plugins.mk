@@ -10,6 +10,19 @@ tests_unit_plugins_test_gpt2_SOURCES = tests/unit/plugins/test_gpt2.c tests/unit
 	tests/unit/plugins/gpt2-fixture.h
 tests_unit_plugins_test_gpt2_rows_LDADD = libgpt2-rows.la $(TEST_LDADD)
 EXTRA_DIST += tests/golden/gpt2/losses.json tests/golden/gpt2/resid_pre.safetensors tests/golden/gpt2/tokens.npy
+
 check_PROGRAMS += tests/unit/plugins/test_synthetic tests/unit/plugins/test_activations
 tests_unit_plugins_test_synthetic_SOURCES = tests/unit/plugins/test_synthetic.c $(FAKE_HOST)
 tests_unit_plugins_test_activations_SOURCES = tests/unit/plugins/test_activations.c $(FAKE_HOST)
+
+check_PROGRAMS += tests/unit/plugins/test_activations_topafa
+tests_unit_plugins_test_activations_topafa_SOURCES = tests/unit/plugins/test_activations_topafa.c $(FAKE_HOST)
+tests_unit_plugins_test_activations_topafa_LDADD = $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/plugins/test_activations_jumprelu
+tests_unit_plugins_test_activations_jumprelu_SOURCES = tests/unit/plugins/test_activations_jumprelu.c $(FAKE_HOST)
+tests_unit_plugins_test_activations_jumprelu_LDADD = $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/plugins/test_losses
+tests_unit_plugins_test_losses_SOURCES = tests/unit/plugins/test_losses.c $(FAKE_HOST)
+tests_unit_plugins_test_losses_LDADD = $(CMOCKA_LIBS)

@@ -187,21 +187,40 @@ static void batch_prune(struct batch *b, fake_made *made, bool final)
     free(keep);
 }
 
-/* A training batch as the host runs it: blocks of `block` rows, pruned whenever more than `bound` candidates are there. */
-static struct batch train(fake_made *made, const float *pre, size_t rows, size_t d_sae, size_t block, size_t bound)
+/* Adds a block's entries in front of what is there, or behind it. */
+static void batch_add(struct batch *b, const qsr_code *code, size_t row0, bool in_front)
+{
+    const size_t n = code->row_begin[code->rows];
+    size_t to = in_front ? 0 : b->count;
+    if (in_front) {
+        memmove(b->row + n, b->row, b->count * sizeof *b->row);
+        memmove(b->latent + n, b->latent, b->count * sizeof *b->latent);
+        memmove(b->value + n, b->value, b->count * sizeof *b->value);
+    }
+    b->count += n;
+    for (size_t r = 0; r < code->rows; r++) {
+        for (size_t i = code->row_begin[r]; i < code->row_begin[r + 1]; i++, to++) {
+            b->row[to] = (uint32_t)(row0 + r);
+            b->latent[to] = code->latent[i];
+            b->value[to] = code->value[i];
+        }
+    }
+}
+
+/* A training batch as the host runs it: blocks of `block` rows, in either order, pruned whenever more than `bound` candidates are
+ * there. */
+static struct batch train(fake_made *made, const float *pre, size_t rows, size_t d_sae, size_t block, size_t bound,
+                          bool backwards)
 {
     const qsr_activation_ops *ops = made->ops;
     const qsr_batch info = {.struct_size = sizeof info, .mode = QSR_TRAIN, .rows = rows, .d_in = D_IN, .d_sae = d_sae};
     assert_int_equal(ops->begin_batch(made->instance, &info), QSR_OK);
     struct batch b = batch_create(rows, d_sae);
-    for (size_t row0 = 0; row0 < rows; row0 += block) {
-        const size_t n = rows - row0 < block ? rows - row0 : block;
+    const size_t blocks = (rows + block - 1) / block;
+    for (size_t i = 0; i < blocks; i++) {
+        const size_t row0 = (backwards ? blocks - 1 - i : i) * block, n = rows - row0 < block ? rows - row0 : block;
         qsr_code *code = forward(made, QSR_TRAIN, pre + row0 * d_sae, n, d_sae, row0, rows);
-        for (size_t r = 0; r < n; r++)
-            for (size_t i = code->row_begin[r]; i < code->row_begin[r + 1]; i++) {
-                b.row[b.count] = (uint32_t)(row0 + r), b.latent[b.count] = code->latent[i];
-                b.value[b.count++] = code->value[i];
-            }
+        batch_add(&b, code, row0, backwards);
         fake_code_free(code);
         if (b.count > bound) batch_prune(&b, made, false);
     }
@@ -267,7 +286,7 @@ static void batchtopk_of_one_row_equals_topk(void **state)
     fake_made batchtopk = make("batchtopk", 60, 1, "7"), topk = make("topk", 60, 1, "7");
     for (uint64_t seed = 0; seed < 20; seed++) {
         float *pre = numbers(seed, 60, seed % 2 ? 2 : 0);
-        struct batch b = train(&batchtopk, pre, 1, 60, 1, SIZE_MAX);
+        struct batch b = train(&batchtopk, pre, 1, 60, 1, SIZE_MAX, false);
         qsr_code *code = forward(&topk, QSR_TRAIN, pre, 1, 60, 0, 1);
         assert_int_equal(b.count, code->row_begin[1]);
         assert_memory_equal(b.latent, code->latent, b.count * sizeof *b.latent);
@@ -291,7 +310,7 @@ static void batchtopk_equals_a_full_sort_however_it_is_pruned(void **state)
         float *pre = numbers(100 + seed, ROWS * WIDTH, (double)(seed % 3) * (seed % 3 == 1 ? 20 : 0.75));
         sorted_selection(pre, ROWS * WIDTH, 5 * ROWS, kept);
         for (size_t i = 0; i < 4; i++) {
-            struct batch b = train(&made, pre, ROWS, WIDTH, i == 2 ? 1 : 4, bounds[i]);
+            struct batch b = train(&made, pre, ROWS, WIDTH, i == 2 ? 1 : 4, bounds[i], seed & 1);
             assert_selection(&b, kept);
             batch_free(&b);
         }
@@ -306,7 +325,7 @@ static void batchtopk_keeps_all_when_few_are_positive(void **state)
     fake_made made = make("batchtopk", 10, 3, "4");
     float pre[30];
     for (size_t i = 0; i < 30; i++) pre[i] = i % 7 ? -1 : 0x1p-140f * (float)(i + 1); /* subnormal */
-    struct batch b = train(&made, pre, 3, 10, 3, SIZE_MAX);
+    struct batch b = train(&made, pre, 3, 10, 3, SIZE_MAX, false);
     assert_int_equal(b.count, 5);
     assert_true(threshold_of(&made) == 0x1p-140);
     batch_free(&b);
@@ -325,9 +344,7 @@ static void batchtopk_bounds_what_later_blocks_append(void **state)
     struct batch b = batch_create(50, 100);
     assert_int_equal(ops->begin_batch(made.instance, &info), QSR_OK);
     qsr_code *first = forward(&made, QSR_TRAIN, pre, 25, 100, 0, 50);
-    for (; b.count < first->row_begin[25]; b.count++) {
-        b.row[b.count] = 0, b.latent[b.count] = first->latent[b.count], b.value[b.count] = first->value[b.count];
-    }
+    batch_add(&b, first, 0, false);
     batch_prune(&b, &made, false);
     assert_int_equal(b.count, 100);
     qsr_code *second = forward(&made, QSR_TRAIN, pre + 2500, 25, 100, 25, 50);
@@ -360,7 +377,7 @@ static void batchtopk_moves_its_threshold_and_evaluates_with_it(void **state)
             threshold = least;
         else if (step != 3)
             threshold = 0.99 * threshold + 0.01 * least;
-        struct batch b = train(&made, pre, ROWS, WIDTH, 4, 40);
+        struct batch b = train(&made, pre, ROWS, WIDTH, 4, 40, false);
         assert_true(threshold_of(&made) == threshold);
         batch_free(&b);
         free(pre);
@@ -388,7 +405,7 @@ static void batchtopk_state_survives_a_round_trip_and_corrupt_state_is_refused(v
     fake_made a = make("batchtopk", 20, 4, "2"), b = make("batchtopk", 20, 4, "2");
     const qsr_state_ops *ops = a.plugin->extension(QSR_EXT_STATE);
     float *pre = numbers(8, 80, 0);
-    struct batch batch = train(&a, pre, 4, 20, 2, SIZE_MAX);
+    struct batch batch = train(&a, pre, 4, 20, 2, SIZE_MAX, false);
     fake_stream stream;
     fake_stream_init(&stream);
     assert_int_equal(ops->save(a.instance, &stream.stream), QSR_OK);
