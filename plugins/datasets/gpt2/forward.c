@@ -19,7 +19,10 @@ typedef struct {
 
 static size_t wide_columns(const gpt2_config *c) { return qsr_max_size(3 * c->d, c->inner); }
 
-static size_t tile_floats(const gpt2_plan *p) { return qsr_min_size(GPT2_QUERIES, p->context) * p->context; }
+static size_t tile_floats(const gpt2_plan *p)
+{
+    return qsr_min_size(GPT2_QUERIES, p->context) * GPT2_TILE_ROW(p->context);
+}
 
 size_t gpt2_plan_bytes(const gpt2_plan *p)
 {

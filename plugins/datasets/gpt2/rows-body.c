@@ -1,25 +1,38 @@
-/* The row functions themselves: plain C on vectors of 16 floats, which the compiler maps to whatever the instruction set has.
- * Compiled once per instruction set with GPT2_ROWS naming the table (see gpt2.mk). */
+/* The row functions themselves: plain C on vectors as wide as the instruction set's, because compilers split wider ones badly
+ * (gcc 12 compares them one value at a time). Sums have 16 lanes whatever the width. Compiled once per instruction set with
+ * GPT2_ROWS naming the table (see gpt2.mk). */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "rows.h"
 
-enum { LANES = 16, HALF = 8 };
-typedef float lanes __attribute__((vector_size(64)));
-typedef uint32_t bits __attribute__((vector_size(64)));
-typedef float half __attribute__((vector_size(32)));
-typedef double wide __attribute__((vector_size(64)));
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3") /* short loops over the parts of 16 lanes must be unrolled, also where CFLAGS ends in -O2 */
+#endif
 
-static inline lanes load(const float *p)
+#if defined(__AVX512F__)
+#define WIDTH 16
+#elif defined(__AVX__)
+#define WIDTH 8
+#else
+#define WIDTH 4
+#endif
+enum { LANES = 16, PARTS = LANES / WIDTH, HALF = WIDTH / 2 };
+typedef float vec __attribute__((vector_size(4 * WIDTH)));
+typedef uint32_t bits __attribute__((vector_size(4 * WIDTH)));
+typedef int32_t ints __attribute__((vector_size(4 * WIDTH)));
+typedef float half __attribute__((vector_size(2 * WIDTH)));
+typedef double wide __attribute__((vector_size(4 * WIDTH)));
+
+static inline vec load(const float *p)
 {
-    lanes v;
+    vec v;
     memcpy(&v, p, sizeof v);
     return v;
 }
 
-static inline void store(float *p, lanes v) { memcpy(p, &v, sizeof v); }
+static inline void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
 
 static inline wide load_wide(const float *p)
 {
@@ -28,96 +41,99 @@ static inline wide load_wide(const float *p)
     return __builtin_convertvector(v, wide);
 }
 
-/* The first n values, `rest` in the other lanes. */
-static inline lanes load_part(const float *p, size_t n, float rest)
+/* The first n < WIDTH values, 0 in the other places. */
+static inline vec load_part(const float *p, size_t n)
 {
-    float v[LANES];
-    for (size_t i = 0; i < LANES; i++) v[i] = i < n ? p[i] : rest;
+    float v[WIDTH] = {0};
+    memcpy(v, p, n * sizeof *p);
     return load(v);
 }
 
-static inline void store_part(float *p, lanes v, size_t n)
+static inline void store_part(float *p, vec v, size_t n)
 {
-    float all[LANES];
-    store(all, v);
-    memcpy(p, all, n * sizeof *p);
+    float whole[WIDTH];
+    store(whole, v);
+    memcpy(p, whole, n * sizeof *p);
 }
 
-static inline lanes all(float value) { return value - (lanes){0}; }
+static inline vec all(float value) { return value - (vec){0}; }
 
-static inline lanes choose(bits mask, lanes yes, lanes no) { return (lanes)((mask & (bits)yes) | (~mask & (bits)no)); }
+static inline vec choose(bits mask, vec yes, vec no) { return (vec)((mask & (bits)yes) | (~mask & (bits)no)); }
 
-static inline float sum_lanes(lanes v)
+static inline vec larger(vec a, vec b) { return choose((bits)(a > b), a, b); }
+
+static inline float sum_lanes(const vec v[PARTS])
 {
     float s[LANES];
-    store(s, v);
-    for (int width = LANES / 2; width; width /= 2)
-        for (int i = 0; i < width; i++) s[i] += s[i + width];
+    memcpy(s, v, sizeof s);
+    for (int n = LANES / 2; n; n /= 2)
+        for (int i = 0; i < n; i++) s[i] += s[i + n];
     return s[0];
 }
 
-static inline float max_lanes(lanes v)
+static inline float max_lanes(const vec v[PARTS])
 {
-    float s[LANES], most;
-    store(s, v);
-    most = s[0];
-    for (int i = 1; i < LANES; i++) most = s[i] > most ? s[i] : most;
-    return most;
+    float s[LANES];
+    memcpy(s, v, sizeof s);
+    for (int n = LANES / 2; n; n /= 2)
+        for (int i = 0; i < n; i++) s[i] = s[i] > s[i + n] ? s[i] : s[i + n];
+    return s[0];
 }
 
-static inline double sum_wide(wide v)
+static inline double sum_wide(const wide v[2 * PARTS])
 {
-    double s[HALF];
-    memcpy(s, &v, sizeof v);
-    for (int width = HALF / 2; width; width /= 2)
-        for (int i = 0; i < width; i++) s[i] += s[i + width];
+    double s[LANES];
+    memcpy(s, v, sizeof s);
+    for (int n = LANES / 2; n; n /= 2)
+        for (int i = 0; i < n; i++) s[i] += s[i + n];
     return s[0];
 }
 
 /* e^x to 2e-7 relative: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial in r (S. Moshier's Cephes, expf), and n put into
  * the exponent. Adding 1.5 * 2^23 rounds to an integer that then stands in the low bits. NaN stays NaN. */
-static inline lanes exp_lanes(lanes x)
+static inline vec exp_vec(vec x)
 {
-    const lanes high = all(88.0f), low = all(-87.3f), shift = all(12582912.0f);
+    const vec high = all(88.0f), low = all(-87.3f), shift = all(12582912.0f);
     x = choose((bits)(x > high), high, x);
     x = choose((bits)(x < low), low, x);
-    const lanes shifted = x * 1.44269504088896341f + shift, n = shifted - shift;
+    const vec shifted = x * 1.44269504088896341f + shift, n = shifted - shift;
     const bits power = ((bits)shifted - (bits)shift + 127u) << 23;
-    const lanes r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    lanes p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    const vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
-    return p * (lanes)power;
+    return p * (vec)power;
 }
 
 /* y/2 (1 + tanh u) = y / (1 + e^(-2u)), u = sqrt(2/pi) (y + 0.044715 y^3) */
-static inline lanes gelu_lanes(lanes y)
+static inline vec gelu_vec(vec y)
 {
-    const lanes minus_2u = y * (-1.5957691216057308f + (-0.0713548162726009f) * (y * y));
-    return y / (1.0f + exp_lanes(minus_2u));
+    const vec minus_2u = y * (-1.5957691216057308f + (-0.0713548162726009f) * (y * y));
+    return y / (1.0f + exp_vec(minus_2u));
 }
 
 static inline void add_row(float *x, const float *delta, const float *bias, size_t d)
 {
     size_t i = 0;
-    for (; i + LANES <= d; i += LANES) store(x + i, load(x + i) + (load(delta + i) + load(bias + i)));
+    for (; i + WIDTH <= d; i += WIDTH) store(x + i, load(x + i) + (load(delta + i) + load(bias + i)));
     for (; i < d; i++) x[i] += delta[i] + bias[i];
 }
 
 /* One pass in double: squares of floats are exact there, so E[x^2] - E[x]^2 loses nothing that float32 could show. */
 static inline void moments_of_row(const float *x, size_t d, double *ret_mean, double *ret_variance)
 {
-    wide sum0 = {0}, sum1 = {0}, square0 = {0}, square1 = {0};
+    wide sums[2 * PARTS] = {{0}}, squares[2 * PARTS] = {{0}};
     size_t i = 0;
-    for (; i + LANES <= d; i += LANES) {
-        const wide a = load_wide(x + i), b = load_wide(x + i + HALF);
-        sum0 += a, square0 += a * a;
-        sum1 += b, square1 += b * b;
-    }
-    double sum = sum_wide(sum0 + sum1), square = sum_wide(square0 + square1);
+    for (; i + LANES <= d; i += LANES)
+        for (size_t part = 0; part < 2 * PARTS; part++) {
+            const wide v = load_wide(x + i + part * HALF);
+            sums[part] += v;
+            squares[part] += v * v;
+        }
+    double sum = sum_wide(sums), square = sum_wide(squares);
     for (; i < d; i++) sum += x[i], square += (double)x[i] * x[i];
     const double mean = sum / (double)d, variance = square / (double)d - mean * mean;
     *ret_mean = mean;
@@ -131,7 +147,7 @@ static inline void norm_row(const float *x, const gpt2_affine *norm, double epsi
     moments_of_row(x, d, &mean, &variance);
     const float high = (float)mean, low = (float)(mean - high), scale = (float)(1 / sqrt(variance + epsilon));
     size_t i = 0;
-    for (; i + LANES <= d; i += LANES)
+    for (; i + WIDTH <= d; i += WIDTH)
         store(out + i, ((load(x + i) - high) - low) * scale * load(norm->weight + i) + load(norm->bias + i));
     for (; i < d; i++) out[i] = ((x[i] - high) - low) * scale * norm->weight[i] + norm->bias[i];
 }
@@ -163,40 +179,58 @@ static void gelu(float *x, const float *bias, size_t rows, size_t n)
     for (size_t r = 0; r < rows; r++) {
         float *row = x + r * n;
         size_t i = 0;
-        for (; i + LANES <= n; i += LANES) store(row + i, gelu_lanes(load(row + i) + load(bias + i)));
-        if (i < n) store_part(row + i, gelu_lanes(load_part(row + i, n - i, 0) + load_part(bias + i, n - i, 0)), n - i);
+        for (; i + WIDTH <= n; i += WIDTH) store(row + i, gelu_vec(load(row + i) + load(bias + i)));
+        if (i < n) store_part(row + i, gelu_vec(load_part(row + i, n - i) + load_part(bias + i, n - i)), n - i);
     }
+}
+
+/* All ones in the places begin .. begin + WIDTH - 1 that lie before n. */
+static inline bits before(size_t n, size_t begin)
+{
+    ints place;
+    for (int i = 0; i < WIDTH; i++) place[i] = i;
+    return (bits)(place < (ints){0} + ((int32_t)n - (int32_t)begin));
 }
 
 static inline float max_of(const float *s, size_t n)
 {
-    lanes most = all(-INFINITY);
+    vec most[PARTS];
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        const lanes v = load(s + i);
-        most = choose((bits)(v > most), v, most);
+    for (size_t part = 0; part < PARTS; part++) most[part] = all(-INFINITY);
+    for (; i + LANES <= n; i += LANES)
+        for (size_t part = 0; part < PARTS; part++) most[part] = larger(load(s + i + part * WIDTH), most[part]);
+    for (size_t part = 0; part < PARTS && i < n; part++) {
+        const vec v = choose(before(n, i + part * WIDTH), load(s + i + part * WIDTH), all(-INFINITY));
+        most[part] = larger(v, most[part]);
     }
-    const lanes rest = load_part(s + i, n - i, -INFINITY);
-    return max_lanes(choose((bits)(rest > most), rest, most));
+    return max_lanes(most);
+}
+
+/* s[i] = exp(s[i] - most), 0 from n to the next multiple of LANES; returns the sum. */
+static inline float exp_and_sum(float *s, size_t n, float most)
+{
+    vec sums[PARTS] = {{0}};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t part = 0; part < PARTS; part++) {
+            const vec v = exp_vec(load(s + i + part * WIDTH) - most);
+            store(s + i + part * WIDTH, v);
+            sums[part] += v;
+        }
+    for (size_t part = 0; part < PARTS && i < n; part++) {
+        const vec v = choose(before(n, i + part * WIDTH), exp_vec(load(s + i + part * WIDTH) - most), all(0));
+        store(s + i + part * WIDTH, v);
+        sums[part] += v;
+    }
+    return sum_lanes(sums);
 }
 
 static inline void softmax_row(float *s, size_t n, size_t width)
 {
-    const float most = max_of(s, n);
-    lanes sum = {0};
+    const float factor = 1 / exp_and_sum(s, n, max_of(s, n));
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        const lanes v = exp_lanes(load(s + i) - most);
-        store(s + i, v);
-        sum += v;
-    }
-    if (i < n) {
-        store_part(s + i, exp_lanes(load_part(s + i, n - i, most) - most), n - i);
-        sum += load_part(s + i, n - i, 0);
-    }
-    const float factor = 1 / sum_lanes(sum);
-    for (i = 0; i < n; i++) s[i] *= factor;
-    for (; i < width; i++) s[i] = 0;
+    for (; i < n; i += WIDTH) store(s + i, load(s + i) * factor);
+    for (; i < width; i += WIDTH) store(s + i, all(0));
 }
 
 static void softmax(float *s, size_t rows, size_t stride, size_t first, size_t width)
@@ -207,8 +241,8 @@ static void softmax(float *s, size_t rows, size_t stride, size_t first, size_t w
 static void exp_all(const float *x, size_t n, float *out)
 {
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) store(out + i, exp_lanes(load(x + i)));
-    if (i < n) store_part(out + i, exp_lanes(load_part(x + i, n - i, 0)), n - i);
+    for (; i + WIDTH <= n; i += WIDTH) store(out + i, exp_vec(load(x + i)));
+    if (i < n) store_part(out + i, exp_vec(load_part(x + i, n - i)), n - i);
 }
 
 #define TEXT_OF_(x_) #x_
