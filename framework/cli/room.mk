@@ -2,9 +2,9 @@
 noinst_LTLIBRARIES += libcli.la
 libcli_la_SOURCES = \
 	framework/cli/args.c framework/cli/args.h framework/cli/cmd-doctor.c \
-	framework/cli/cmd-help.c framework/cli/cmd-plugins.c framework/cli/cmd-show.c framework/cli/cmd-version.c \
+	framework/cli/cmd-help.c framework/cli/cmd-plugins.c framework/cli/cmd-run.c framework/cli/cmd-show.c framework/cli/cmd-version.c \
 	framework/cli/command.c framework/cli/command.h framework/cli/progress.c framework/cli/progress.h \
-	framework/cli/table.c framework/cli/table.h
+	framework/cli/results.c framework/cli/results.h framework/cli/table.c framework/cli/table.h
 libcli_la_LIBADD = libquasar.la
 
 bin_PROGRAMS += quasar
