@@ -106,8 +106,8 @@ static void adam(const qsr_adam_step *s, const float *g, float *w, float *m, flo
 {
     for (size_t i = 0; i < d; i++) {
         float gradient = s->clip * g[i];
-        m[i] = s->beta1 * m[i] + (1 - s->beta1) * gradient;
-        v[i] = s->beta2 * v[i] + (1 - s->beta2) * (gradient * gradient);
+        m[i] = s->beta1 * m[i] + s->gain1 * gradient;
+        v[i] = s->beta2 * v[i] + s->gain2 * (gradient * gradient);
         w[i] -= s->rate1 * m[i] / (sqrtf(v[i] * s->rate2) + s->eps);
     }
 }

@@ -17,7 +17,8 @@ typedef struct {
 /* Adam with bias correction, with the decoder's constraint; see train/adam.h for the formulae. */
 typedef struct {
     float clip;                      /* factor on gradients */
-    float beta1, beta2, rate1, rate2; /* rate1 = lr / (1 - beta1^t), rate2 = 1 / (1 - beta2^t) */
+    float beta1, beta2, gain1, gain2; /* gain = 1 - beta, rounded once: 1 - 0.99f is off by 1e-6 of itself */
+    float rate1, rate2;              /* rate1 = lr / (1 - beta1^t), rate2 = 1 / (1 - beta2^t) */
     float eps;
 } qsr_adam_step;
 

@@ -7,6 +7,7 @@
 #include "math/blas.h"
 #include "math/kernel.h"
 #include "math/rows.h"
+#include "model/choose.h"
 
 static bool resolve(const char *word, bool otherwise)
 {
@@ -46,8 +47,20 @@ void qsr_sae_free(qsr_sae *sae)
     *sae = (qsr_sae){0};
 }
 
+/* k where the activation is the rule "k largest of a row" in this mode, else 0. */
+static size_t row_rule(const qsr_sae *sae, uint32_t mode)
+{
+    const qsr_selector_ops *ops = qsr_made_extension(sae->activation, QSR_EXT_SELECTOR);
+    qsr_selection selection = {.struct_size = sizeof selection};
+    if (!ops || sae->ops->planes) return 0;
+    if (qsr_made_finish(sae->activation, ops->get(sae->activation->instance, mode, &selection), NULL) != QSR_OK) return 0;
+    return selection.rule == QSR_SELECT_ROW ? selection.k : 0;
+}
+
 void qsr_sae_refresh(qsr_sae *sae)
 {
+    sae->row_k[QSR_TRAIN] = row_rule(sae, QSR_TRAIN);
+    sae->row_k[QSR_EVAL] = row_rule(sae, QSR_EVAL);
     if (sae->dec_norm) qsr_params_decoder_norms(&sae->params, sae->dec_norm, sae->pool);
 }
 
@@ -131,6 +144,10 @@ qsr_status qsr_sae_encode(const qsr_sae *sae, uint32_t mode, const float *xc, si
     in.pre = encoder->pre;
     code->rows = rows;
     code->row_begin[0] = 0;
+    if (sae->row_k[mode]) {
+        qsr_choose_rows(p, sae->row_k[mode], xc, rows, encoder->pre, code);
+        return QSR_OK;
+    }
     return qsr_made_finish(sae->activation, sae->ops->forward(sae->activation->instance, &in, code), e);
 }
 

@@ -12,6 +12,7 @@ typedef struct {
     qsr_made *activation;
     const qsr_activation_ops *ops; /* of the activation */
     float *dec_norm;               /* [d_sae], or NULL when nobody asks for it */
+    size_t row_k[2];               /* by mode: the activation keeps the k largest of a row, and the host does it; 0: forward does */
     qsr_pool *pool;                /* borrowed */
 } qsr_sae;
 
@@ -19,7 +20,7 @@ typedef struct {
  * if the activation has no use for it. */
 qsr_status qsr_sae_create(const qsr_spec *, size_t d_in, size_t batch_rows, bool want_norms, qsr_pool *, qsr_sae *ret, qsr_error *e);
 void qsr_sae_free(qsr_sae *);
-/* After the decoder changed: brings dec_norm up to date. */
+/* After weights or options changed: brings dec_norm and row_k up to date. */
 void qsr_sae_refresh(qsr_sae *);
 
 /* sae_weights.safetensors: the tensors of qsr_params_save; a dataset scale is folded in, so that raw rows go in and come out:

@@ -102,7 +102,8 @@ void qsr_adam_apply(qsr_adam *adam, const qsr_update *u, qsr_gradient *g, qsr_pa
 {
     double t = (double)u->step + 1;
     struct applying in = {.adam = adam, .decoder_norm = u->decoder_norm, .g = g, .p = p};
-    in.step = (qsr_adam_step){.clip = (float)u->clip, .beta1 = (float)u->beta1, .beta2 = (float)u->beta2, .eps = 1e-8f,
+    in.step = (qsr_adam_step){.clip = (float)u->clip, .beta1 = (float)u->beta1, .beta2 = (float)u->beta2,
+                              .gain1 = (float)(1 - u->beta1), .gain2 = (float)(1 - u->beta2), .eps = 1e-8f,
                               .rate1 = (float)(u->lr / (1 - pow(u->beta1, t))), .rate2 = (float)(1 / (1 - pow(u->beta2, t)))};
     qsr_pool_run(pool, p->d_sae, LATENTS_PER_CHUNK, apply_latents, &in);
     const qsr_kernels *k = qsr_kernels_get();

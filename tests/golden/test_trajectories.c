@@ -227,6 +227,6 @@ int main(void)
     int failures = cmocka_run_group_tests_name("golden trajectories", tests, NULL, NULL);
     qsr_registry_free(registry);
     qsr_pool_free(pool);
-    qsr_remove_tree(test_folder(), NULL);
+    if (!getenv("KEEP")) qsr_remove_tree(test_folder(), NULL);
     return failures;
 }

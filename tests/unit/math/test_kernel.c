@@ -50,7 +50,7 @@ static void same_bytes_on_every_instruction_set(void **state)
                 memset(grad[v], 0, sizeof grad[v]);
                 both[v]->latent_gradients(use, ENTRIES, d, grad[v], grad[v] + MOST);
                 float m[MOST] = {0}, second[MOST] = {0};
-                qsr_adam_step step = {0.5f, 0.9f, 0.99f, 1e-3f, 100, 1e-8f};
+                qsr_adam_step step = {0.5f, 0.9f, 0.99f, 0.1f, 0.01f, 1e-3f, 100, 1e-8f};
                 both[v]->adam(&step, a, out[v], m, second, d);
             }
             assert_memory_equal(out[0], out[1], d * sizeof(float));
@@ -93,7 +93,7 @@ static void first_adam_step_has_length_lr(void **state)
     (void)state;
     const qsr_kernels *k = qsr_kernels_get();
     float g[3] = {1e-3f, -5, 100}, weight[3] = {1, 2, 3}, m[3] = {0}, v[3] = {0};
-    qsr_adam_step step = {1, 0.9f, 0.99f, 0.01f / 0.1f, 1 / 0.01f, 1e-8f};
+    qsr_adam_step step = {1, 0.9f, 0.99f, 0.1f, 0.01f, 0.01f / 0.1f, 1 / 0.01f, 1e-8f};
     k->adam(&step, g, weight, m, v, 3);
     assert_close(weight[0], 0.99, 1e-4);
     assert_close(weight[1], 2.01, 1e-4);
