@@ -16,7 +16,7 @@ typedef struct {
     float *tile; /* [min(GPT2_QUERIES, context)][GPT2_TILE_ROW(context)]: the only scores that exist at a time */
 } gpt2_attention;
 
-/* out[context][d] = the heads' results side by side, from qkv[context][3 d] (columns q, k, v, each cut into heads). The shape
- * of every product depends on `context` alone. */
+/* out[context][d] = the heads' results side by side, from qkv[context][3 d] (columns q, k, v, each cut into heads). The
+ * shape of every product depends on `context` alone. */
 void gpt2_attend(const gpt2_attention *, const float *qkv, float *out);
 #endif

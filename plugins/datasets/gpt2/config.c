@@ -16,13 +16,20 @@ typedef struct {
 static const char *kind_of(const json_t *value)
 {
     switch (json_typeof(value)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "a list";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER: return "an integer";
-    case JSON_REAL: return "a real number";
-    case JSON_NULL: return "null";
-    default: return "true or false";
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "a list";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a real number";
+    case JSON_NULL:
+        return "null";
+    default:
+        return "true or false";
     }
 }
 
@@ -98,7 +105,8 @@ qsr_status gpt2_config_read(const char *path, gpt2_config *ret, qsr_error *e)
     if (status) return status;
     const source s = {root, path, e};
     *ret = (gpt2_config){0};
-    if (!json_is_object(root)) status = qsr_fail(e, QSR_E_INPUT, "%s: the file is %s, expected an object", path, kind_of(root));
+    if (!json_is_object(root))
+        status = qsr_fail(e, QSR_E_INPUT, "%s: the file is %s, expected an object", path, kind_of(root));
     if (!status) status = expect_word(&s, "model_type", "gpt2");
     if (!status) status = expect_word(&s, "activation_function", "gelu_new");
     if (!status) status = expect_flag(&s, "scale_attn_weights", true);

@@ -5,8 +5,8 @@
 #include "attention.h"
 #include "base/sizes.h"
 
-/* Scratch of one pass, plan->contexts * plan->slot rows each. Rows between the end of a context and the next slot start as 0
- * and go through everything but attention; nobody reads them. */
+/* Scratch of one pass, plan->contexts * plan->slot rows each. Rows between the end of a context and the next slot start as
+ * 0 and go through everything but attention; nobody reads them. */
 typedef struct {
     const gpt2_plan *plan;
     size_t rows;
@@ -19,17 +19,15 @@ typedef struct {
 
 static size_t wide_columns(const gpt2_config *c) { return qsr_max_size(3 * c->d, c->inner); }
 
-static size_t tile_floats(const gpt2_plan *p)
-{
-    return qsr_min_size(GPT2_QUERIES, p->context) * GPT2_TILE_ROW(p->context);
-}
+static size_t tile_floats(const gpt2_plan *p) { return qsr_min_size(GPT2_QUERIES, p->context) * GPT2_TILE_ROW(p->context); }
 
 size_t gpt2_plan_bytes(const gpt2_plan *p)
 {
     const gpt2_config *c = &p->model->config;
     const size_t rows = p->contexts * p->slot;
     if (!p->model->n_blocks) return p->context * sizeof(int64_t);
-    return (rows * (3 * c->d + wide_columns(c)) + tile_floats(p)) * sizeof(float) + p->contexts * p->context * sizeof(int64_t);
+    return (rows * (3 * c->d + wide_columns(c)) + tile_floats(p)) * sizeof(float) +
+           p->contexts * p->context * sizeof(int64_t);
 }
 
 static qsr_status pass_begin(const gpt2_plan *p, pass *ret)
@@ -41,8 +39,8 @@ static qsr_status pass_begin(const gpt2_plan *p, pass *ret)
     ret->in = host->scratch(host, ret->rows, c->d * sizeof(float));
     ret->delta = host->scratch(host, ret->rows, c->d * sizeof(float));
     ret->wide = host->scratch(host, ret->rows, wide_columns(c) * sizeof(float));
-    ret->attention = (gpt2_attention){host, p->rows, p->context, c->d, c->heads,
-                                      host->scratch(host, tile_floats(p), sizeof(float))};
+    ret->attention =
+        (gpt2_attention){host, p->rows, p->context, c->d, c->heads, host->scratch(host, tile_floats(p), sizeof(float))};
     return ret->x && ret->in && ret->delta && ret->wide && ret->attention.tile ? QSR_OK : QSR_E_NOMEM;
 }
 
@@ -135,8 +133,7 @@ static bool slots_agree(const pass *s, size_t inner, const float *weight, size_t
     const gpt2_plan *p = s->plan;
     float *in = inner == p->model->config.d ? s->in : s->wide, *out = in == s->in ? s->wide : s->in;
     const size_t slot_in = p->slot * inner, slot_out = p->slot * columns;
-    for (size_t i = 0; i < slot_in; i++)
-        in[i] = (float)(p->host->random(p->host, "trial product", i) >> 40) * 0x1p-23f - 1;
+    for (size_t i = 0; i < slot_in; i++) in[i] = (float)(p->host->random(p->host, "trial product", i) >> 40) * 0x1p-23f - 1;
     for (size_t c = 1; c < p->contexts; c++) memcpy(in + c * slot_in, in, slot_in * sizeof *in);
     product(s, in, inner, weight, columns, out);
     for (size_t c = 1; c < p->contexts; c++)
@@ -158,10 +155,10 @@ static qsr_status try_slot(gpt2_plan *p, size_t slot, bool *ret_good)
     return QSR_OK;
 }
 
-/* Kernels of a BLAS may treat rows differently by their place in the matrix: OpenBLAS 0.3.21 for Haswell and Zen works on 12
- * rows as two unlike groups of 6, so last bits depend on the row number modulo 12 (its AVX-512 kernels do not care). Slots of
- * a multiple of that period make all of them alike. The trial decides, not a table of processors; where no slot passes, each
- * context gets products of its own. */
+/* Kernels of a BLAS may treat rows differently by their place in the matrix: OpenBLAS 0.3.21 for Haswell and Zen works on
+ * 12 rows as two unlike groups of 6, so last bits depend on the row number modulo 12 (its AVX-512 kernels do not care).
+ * Slots of a multiple of that period make all of them alike. The trial decides, not a table of processors; where no slot
+ * passes, each context gets products of its own. */
 qsr_status gpt2_plan_make(const qsr_host *host, const gpt2_model *model, size_t contexts, size_t context, gpt2_plan *ret)
 {
     *ret = (gpt2_plan){host, model, gpt2_rows_get(), contexts, context, context, contexts * context};

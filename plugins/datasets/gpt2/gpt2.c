@@ -1,7 +1,7 @@
 /* gpt2: rows are hidden states that a GPT-2 model computes on the fly from token ids.
  *
- * A unit is a context of consecutive tokens: unit u covers tokens u * context to (u + 1) * context - 1, a rest at the end is
- * left out. read() runs forward_contexts contexts through the model at once and stops after the last block it needs. */
+ * A unit is a context of consecutive tokens: unit u covers tokens u * context to (u + 1) * context - 1, a rest at the end
+ * is left out. read() runs forward_contexts contexts through the model at once and stops after the last block it needs. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -45,7 +45,8 @@ static qsr_status check_hook(const qsr_host *host, const struct gpt2_options *o,
 {
     if (o->layer < 0 || (uint64_t)o->layer >= layers)
         return host->fail(host, QSR_E_OPTION, "hook.layer",
-                          "hook.layer=%" PRId64 " is outside 0..%zu: the model has %zu layers", o->layer, layers - 1, layers);
+                          "hook.layer=%" PRId64 " is outside 0..%zu: the model has %zu layers", o->layer, layers - 1,
+                          layers);
     *ret_blocks = (size_t)o->layer + (strcmp(o->site, "resid_post") == 0);
     return QSR_OK;
 }
@@ -53,8 +54,8 @@ static qsr_status check_hook(const qsr_host *host, const struct gpt2_options *o,
 static qsr_status check_context(const qsr_host *host, const struct gpt2_options *o, size_t positions)
 {
     if (o->context < 1 || (uint64_t)o->context > positions)
-        return host->fail(host, QSR_E_OPTION, "context", "context=%" PRId64 " exceeds the model's n_positions=%zu", o->context,
-                          positions);
+        return host->fail(host, QSR_E_OPTION, "context", "context=%" PRId64 " exceeds the model's n_positions=%zu",
+                          o->context, positions);
     if (o->forward_contexts < 1 || o->forward_contexts > ROWS_LIMIT / o->context)
         return host->fail(host, QSR_E_OPTION, "forward_contexts",
                           "forward_contexts=%" PRId64 " of context=%" PRId64 " tokens exceed %d rows per pass",
@@ -99,8 +100,7 @@ static qsr_status create(const qsr_host *host, const qsr_shape *shape, const voi
     self->host = host;
     qsr_status status = open_model(self, o);
     if (!status) status = open_tokens(self, o);
-    if (!status)
-        status = gpt2_plan_make(host, &self->model, (size_t)o->forward_contexts, (size_t)o->context, &self->plan);
+    if (!status) status = gpt2_plan_make(host, &self->model, (size_t)o->forward_contexts, (size_t)o->context, &self->plan);
     if (status)
         destroy(self);
     else
@@ -125,7 +125,8 @@ static qsr_status read(const qsr_instance *self, const uint64_t *units, size_t n
     const qsr_host *host = self->host;
     const size_t context = self->plan.context;
     if (n > self->plan.contexts)
-        return host->fail(host, QSR_E_INTERNAL, NULL, "read of %zu units at once, %zu are possible", n, self->plan.contexts);
+        return host->fail(host, QSR_E_INTERNAL, NULL, "read of %zu units at once, %zu are possible", n,
+                          self->plan.contexts);
     int64_t *ids = host->scratch(host, self->plan.contexts * context, sizeof *ids);
     if (!ids) return QSR_E_NOMEM;
     for (size_t i = 0; i < n; i++) {

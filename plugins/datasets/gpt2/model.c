@@ -72,7 +72,8 @@ static qsr_status load_floats(const loader *l, const char *name, size_t rows, si
 }
 
 /* Adds "<part>.weight" [rows][columns] and "<part>.bias" [columns] of block `index`. */
-static qsr_status load_affine(const loader *l, size_t index, const char *part, size_t rows, size_t columns, gpt2_affine *ret)
+static qsr_status load_affine(const loader *l, size_t index, const char *part, size_t rows, size_t columns,
+                              gpt2_affine *ret)
 {
     char name[96];
     snprintf(name, sizeof name, "h.%zu.%s.weight", index, part);

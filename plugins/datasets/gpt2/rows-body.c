@@ -1,6 +1,6 @@
-/* The row functions themselves: plain C on vectors as wide as the instruction set's, because compilers split wider ones badly
- * (gcc 12 compares them one value at a time). Sums have 16 lanes whatever the width. Compiled once per instruction set with
- * GPT2_ROWS naming the table (see gpt2.mk). */
+/* The row functions themselves: plain C on vectors as wide as the instruction set's, because compilers split wider ones
+ * badly (gcc 12 compares them one value at a time). Sums have 16 lanes whatever the width. Compiled once per instruction
+ * set with GPT2_ROWS naming the table (see gpt2.mk). */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -140,7 +140,7 @@ static inline void moments_of_row(const float *x, size_t d, double *ret_mean, do
     *ret_variance = variance < 0 ? 0 : variance;
 }
 
-/* The mean is taken off as a pair of floats: rounded to one, it would be off by more than small rows around a large mean differ. */
+/* The mean is taken off as a pair of floats: the rounding of a large one to float can exceed the spread of the row. */
 static inline void norm_row(const float *x, const gpt2_affine *norm, double epsilon, size_t d, float *out)
 {
     double mean, variance;

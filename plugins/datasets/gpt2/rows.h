@@ -1,7 +1,8 @@
 /* gpt2/rows: what a transformer does to rows between its matrix products, compiled once per instruction set.
  *
- * Every function fixes its order of additions (16 lanes, then the lanes pairwise) and no product is fused into a sum, so all
- * versions give the same bytes. QUASAR_ISA=portable|avx2|avx512 forces one. Rows are contiguous unless a stride is given. */
+ * Every function fixes its order of additions (16 lanes, then the lanes pairwise) and no product is fused into a sum, so
+ * all versions give the same bytes. QUASAR_ISA=portable|avx2|avx512 forces one. Rows are contiguous unless a stride is
+ * given. */
 #ifndef GPT2_ROWS_H
 #define GPT2_ROWS_H
 #include <stddef.h>
@@ -22,8 +23,8 @@ typedef struct {
     void (*add_bias)(float *x, const float *bias, size_t rows, size_t n);
     /* x[rows][n] = gelu(x + bias), the tanh form: y/2 (1 + tanh(sqrt(2/pi) (y + 0.044715 y^3))) */
     void (*gelu)(float *x, const float *bias, size_t rows, size_t n);
-    /* Row i of s[rows][stride] becomes the softmax of its first `first + i` values, followed by 0 up to `width`. stride is a
-     * multiple of 16; what a row holds from `first + i` on may be garbage. */
+    /* Row i of s[rows][stride] becomes the softmax of its first `first + i` values, followed by 0 up to `width`. stride is
+     * a multiple of 16; what a row holds from `first + i` on may be garbage. */
     void (*softmax)(float *s, size_t rows, size_t stride, size_t first, size_t width);
     /* out[i] = exp(x[i]), x clamped to [-87.3, 88]: for tests of the function that gelu and softmax share */
     void (*exp)(const float *x, size_t n, float *out);

@@ -22,8 +22,10 @@ static qsr_status check_ids(const gpt2_tokens *t, const char *path, size_t vocab
         if (most < vocabulary) continue;
         size_t i = 0;
         while ((uint64_t)ids[i] < vocabulary) i++;
-        return qsr_fail(e, QSR_E_INPUT, "%s: token %zu is %lld, outside the model's vocabulary of %zu: were these tokens made "
-                        "for another model?", path, at + i, (long long)ids[i], vocabulary);
+        return qsr_fail(e, QSR_E_INPUT,
+                        "%s: token %zu is %lld, outside the model's vocabulary of %zu: were these tokens made "
+                        "for another model?",
+                        path, at + i, (long long)ids[i], vocabulary);
     }
     return QSR_OK;
 }
@@ -37,7 +39,9 @@ qsr_status gpt2_tokens_open(const char *path, size_t vocabulary, gpt2_tokens *re
     case QSR_U16:
     case QSR_U32:
     case QSR_I32:
-    case QSR_I64: status = check_ids(&t, path, vocabulary, e); break;
+    case QSR_I64:
+        status = check_ids(&t, path, vocabulary, e);
+        break;
     default:
         status = qsr_fail(e, QSR_E_INPUT, "%s: holds %s, expected token ids as uint16, uint32, int32 or int64", path,
                           qsr_dtype_name(t.file.dtype));

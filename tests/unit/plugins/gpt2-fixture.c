@@ -214,7 +214,8 @@ void config_text(shape s, qsr_text *out)
         qsr_text_puts(out, "null");
     else
         qsr_text_add(out, "%zu", s.inner);
-    qsr_text_puts(out, ", \"activation_function\": \"gelu_new\", \"layer_norm_epsilon\": 1e-05, \"tie_word_embeddings\": true}");
+    qsr_text_puts(out,
+                  ", \"activation_function\": \"gelu_new\", \"layer_norm_epsilon\": 1e-05, \"tie_word_embeddings\": true}");
 }
 
 void write_text(const char *folder, const char *name, const char *text)
@@ -230,8 +231,11 @@ static qsr_tensor tensor_of(qsr_arena *arena, const parameter *p, qsr_dtype dtyp
 {
     void *stored = qsr_arena_alloc(arena, p->count + 1, qsr_dtype_size(dtype));
     qsr_from_float(dtype, p->values, p->count, stored);
-    qsr_tensor t = {.name = qsr_arena_printf(arena, "%s%s", prefix, p->name), .dtype = dtype, .rank = p->rank,
-                    .count = p->count, .data = stored};
+    qsr_tensor t = {.name = qsr_arena_printf(arena, "%s%s", prefix, p->name),
+                    .dtype = dtype,
+                    .rank = p->rank,
+                    .count = p->count,
+                    .data = stored};
     memcpy(t.shape, p->dims, sizeof p->dims);
     return t;
 }
@@ -246,8 +250,12 @@ void write_model(const random_model *m, const char *folder, qsr_dtype dtype, con
     write_text(folder, "config.json", config.bytes);
     qsr_tensor *tensors = qsr_arena_alloc(&arena, m->count + 1, sizeof *tensors);
     for (size_t i = 0; i < m->count; i++) tensors[i] = tensor_of(&arena, &m->parameters[i], dtype, prefix);
-    tensors[m->count] = (qsr_tensor){.name = qsr_arena_printf(&arena, "%sh.0.attn.bias", prefix), .dtype = QSR_BOOL, .rank = 4,
-                                     .shape = {1, 1, 2, 2}, .count = 4, .data = mask};
+    tensors[m->count] = (qsr_tensor){.name = qsr_arena_printf(&arena, "%sh.0.attn.bias", prefix),
+                                     .dtype = QSR_BOOL,
+                                     .rank = 4,
+                                     .shape = {1, 1, 2, 2},
+                                     .count = 4,
+                                     .data = mask};
     if (qsr_safetensors_write(qsr_path_join(&arena, folder, "model.safetensors"), tensors, m->count + 1, NULL, &e))
         fail_msg("%s", e.text);
     qsr_text_free(&config);
@@ -308,7 +316,8 @@ static void reference_attention(layer_of l, double *x, size_t n)
     double *qkv = qsr_xcalloc(n * 3 * d, sizeof *qkv), *heads = qsr_xcalloc(2 * d, sizeof *heads), *delta = heads + d;
     for (size_t t = 0; t < n; t++) {
         reference_norm(x + t * d, d, values_of(l, "ln_1.weight"), values_of(l, "ln_1.bias"), heads);
-        reference_linear(heads, d, 3 * d, values_of(l, "attn.c_attn.weight"), values_of(l, "attn.c_attn.bias"), qkv + t * 3 * d);
+        reference_linear(heads, d, 3 * d, values_of(l, "attn.c_attn.weight"), values_of(l, "attn.c_attn.bias"),
+                         qkv + t * 3 * d);
     }
     for (size_t t = 0; t < n; t++) {
         for (size_t h = 0; h < s->heads; h++) reference_head(qkv + h * width, t, d, width, heads + h * width);

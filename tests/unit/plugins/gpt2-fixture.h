@@ -17,9 +17,9 @@ typedef struct {
     const qsr_dataset_ops *ops;
     qsr_instance *instance;
     qsr_host host;
-    void *values;             /* the options struct */
-    void **blocks;            /* given by alloc */
-    size_t n_blocks, refuse;  /* the alloc that is refused, from 1; 0: none */
+    void *values;            /* the options struct */
+    void **blocks;           /* given by alloc */
+    size_t n_blocks, refuse; /* the alloc that is refused, from 1; 0: none */
     qsr_dataset_info info;
 } opened;
 

@@ -1,5 +1,5 @@
-/* The gpt2 plugin: hidden states against golden ones and against a plain forward pass in double, purity of read(), and what it
- * says about broken folders. */
+/* The gpt2 plugin: hidden states against golden ones and against a plain forward pass in double, purity of read(), and what
+ * it says about broken folders. */
 #include "../unit.h"
 #include "gpt2-fixture.h"
 
@@ -63,8 +63,12 @@ static double worst_row(const float *got, const double *wanted, size_t rows, siz
 
 static void tiny_settings(setting s[7], const char *tokens, const char *site, size_t layer, size_t context, size_t contexts)
 {
-    const setting all[7] = {{"model", source("experiments/data/tiny-gpt2")}, {"tokens", tokens}, {"hook.site", site},
-                            {"hook.layer", number(layer)}, {"context", number(context)}, {"forward_contexts", number(contexts)}};
+    const setting all[7] = {{"model", source("experiments/data/tiny-gpt2")},
+                            {"tokens", tokens},
+                            {"hook.site", site},
+                            {"hook.layer", number(layer)},
+                            {"context", number(context)},
+                            {"forward_contexts", number(contexts)}};
     memcpy(s, all, sizeof all);
 }
 
@@ -137,11 +141,16 @@ static const char *odd_tokens(qsr_dtype dtype, size_t count, size_t vocabulary, 
     return path;
 }
 
-static void matches_double(const random_model *m, const char *folder, const char *tokens, const int64_t *ids, const char *site,
-                           size_t layer)
+static void matches_double(const random_model *m, const char *folder, const char *tokens, const int64_t *ids,
+                           const char *site, size_t layer)
 {
-    const setting s[] = {{"model", folder}, {"tokens", tokens}, {"hook.site", site}, {"hook.layer", number(layer)},
-                         {"context", number(m->shape.positions)}, {"forward_contexts", "2"}, {0}};
+    const setting s[] = {{"model", folder},
+                         {"tokens", tokens},
+                         {"hook.site", site},
+                         {"hook.layer", number(layer)},
+                         {"context", number(m->shape.positions)},
+                         {"forward_contexts", "2"},
+                         {0}};
     const size_t each = m->shape.positions * m->shape.d;
     opened o;
     open_good(s, &o);
@@ -149,7 +158,8 @@ static void matches_double(const random_model *m, const char *folder, const char
     float *got = read_all(&o, 3);
     double *wanted = qsr_xcalloc(each, sizeof *wanted);
     for (size_t u = 0; u < 3; u++) {
-        reference_forward(m, ids + u * m->shape.positions, m->shape.positions, layer + (strcmp(site, "resid_post") == 0), wanted);
+        reference_forward(m, ids + u * m->shape.positions, m->shape.positions, layer + (strcmp(site, "resid_post") == 0),
+                          wanted);
         const double worst = worst_row(got + u * each, wanted, m->shape.positions, m->shape.d);
         if (!(worst < 5e-6)) fail_msg("%s %zu, unit %zu of %s: relative error %g", site, layer, u, folder, worst);
     }
@@ -367,17 +377,18 @@ static const shape small = {.d = 8, .heads = 2, .layers = 2, .positions = 16, .v
 /* What is broken; everything else is as it should be. In `message` @ stands for the folder. */
 typedef struct {
     const char *what;
-    const char *config, *from, *to;     /* config.json: its text, or a replacement in it */
-    const char *tensor;                 /* a tensor ... */
-    const char *renamed;                /* ... under this name, or NULL */
-    size_t rank, dims[2];               /* ... of this shape, where rank is not 0 */
-    qsr_dtype dtype, id_type;           /* of the model, of the tokens; 0: F32 and U16 */
-    size_t n_tokens;                    /* 0: 64 */
-    const char *remove, *cut;           /* a file to remove, to truncate by one byte */
+    const char *config, *from, *to; /* config.json: its text, or a replacement in it */
+    const char *tensor;             /* a tensor ... */
+    const char *renamed;            /* ... under this name, or NULL */
+    size_t rank, dims[2];           /* ... of this shape, where rank is not 0 */
+    qsr_dtype dtype, id_type;       /* of the model, of the tokens; 0: F32 and U16 */
+    size_t n_tokens;                /* 0: 64 */
+    const char *remove, *cut;       /* a file to remove, to truncate by one byte */
     setting option;
     const char *at, *message;
 } broken;
 
+/* clang-format off */
 static const broken cases[] = {
     {.what = "no config", .remove = "config.json", .at = "model",
      .message = "cannot read @/config.json: No such file or directory"},
@@ -455,6 +466,7 @@ static const broken cases[] = {
     {.what = "tokens of real numbers", .id_type = QSR_F32, .at = "tokens",
      .message = "@/tokens.npy: holds F32, expected token ids as uint16, uint32, int32 or int64"},
 };
+/* clang-format on */
 
 static const char *replaced(const char *text, const char *from, const char *to)
 {
@@ -513,8 +525,13 @@ static void broken_folders_are_refused_by_name(void **state)
         const broken *b = &cases[i];
         const char *folder = work(qsr_arena_printf(&arena, "broken-%zu", i));
         write_broken(b, folder);
-        setting s[] = {{"model", folder}, {"tokens", qsr_path_join(&arena, folder, "tokens.npy")}, {"hook.layer", "1"},
-                       {"hook.site", "resid_post"}, {"context", "16"}, {b->option.name, NULL}, {0}};
+        setting s[] = {{"model", folder},
+                       {"tokens", qsr_path_join(&arena, folder, "tokens.npy")},
+                       {"hook.layer", "1"},
+                       {"hook.site", "resid_post"},
+                       {"context", "16"},
+                       {b->option.name, NULL},
+                       {0}};
         if (b->option.name) s[5].value = with_folder(b->option.value, folder);
         opened o;
         qsr_error e;
@@ -542,8 +559,10 @@ static void a_negative_id_is_named(void **state)
     assert_int_equal(qsr_npy_write(tokens, QSR_I64, 1, &count, ids, &e), QSR_OK);
     const setting s[] = {{"model", folder}, {"tokens", tokens}, {"hook.layer", "0"}, {"context", "16"}, {0}};
     assert_int_equal(open_dataset(s, 0, &o, &e), QSR_E_INPUT);
-    assert_string_equal(e.text, qsr_arena_printf(&arena, "%s: token 9999 is -3, outside the model's vocabulary of 11: were these "
-                                                         "tokens made for another model?", tokens));
+    assert_string_equal(e.text, qsr_arena_printf(&arena,
+                                                 "%s: token 9999 is -3, outside the model's vocabulary of 11: were these "
+                                                 "tokens made for another model?",
+                                                 tokens));
     close_dataset(&o);
     free(ids);
     free_model(&m);

@@ -1,7 +1,7 @@
 /* gpt2/rows: exact enough, and the same bytes on every instruction set. */
+#include "../../../plugins/datasets/gpt2/rows.h"
 #include "../unit.h"
 #include "base/rng.h"
-#include "../../../plugins/datasets/gpt2/rows.h"
 
 static const char *const isas[] = {"portable", "avx2", "avx512"};
 
