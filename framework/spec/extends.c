@@ -60,7 +60,8 @@ static qsr_node *read_path(reading *r, const char *path, qsr_mark mark)
         return NULL;
     }
     qsr_source *source = qsr_arena_alloc(r->arena, 1, sizeof *source);
-    *source = (qsr_source){qsr_arena_strdup(r->arena, path), text, size, qsr_path_folder(r->arena, path), false};
+    *source = (qsr_source){qsr_arena_strdup(r->arena, path), text,  size,
+                           qsr_path_folder(r->arena, path),  false, (unsigned)r->files};
     r->open[r->n_open++] = absolute;
     r->files++;
     qsr_node *root = read_source(r, source);
@@ -116,8 +117,8 @@ qsr_node *qsr_extends_read(qsr_arena *arena, const char *path, const char *text,
     reading r = {.arena = arena, .env = env, .problems = problems};
     if (!text) return read_path(&r, path, (qsr_mark){0});
     qsr_source *source = qsr_arena_alloc(arena, 1, sizeof *source);
-    *source = (qsr_source){qsr_arena_strdup(arena, path), qsr_arena_strndup(arena, text, size), size,
-                           qsr_path_folder(arena, path), false};
+    *source = (qsr_source){
+        qsr_arena_strdup(arena, path), qsr_arena_strndup(arena, text, size), size, qsr_path_folder(arena, path), false, 0};
     r.open[r.n_open++] = qsr_path_absolute(arena, path);
     r.files++;
     return read_source(&r, source);

@@ -4,7 +4,7 @@
 #include "spec/node.h"
 #include "spec/spec.h"
 
-enum { QSR_EXTENDS_DEPTH = 16, QSR_EXTENDS_FILES = 64 };
+enum { QSR_EXTENDS_DEPTH = 16, QSR_EXTENDS_FILES = 64 /* also the rank of the first command-line argument */ };
 
 /* The tree of a file with everything it `extends` merged underneath; NULL when there is none. `text` NULL: read the file. Trees and
  * sources live in the arena. */

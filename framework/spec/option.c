@@ -314,3 +314,22 @@ const char *qsr_option_type_text(const qsr_option *o)
         return "unknown type";
     }
 }
+
+const char *qsr_option_expects(const qsr_option *o)
+{
+    bool path = o->flags & QSR_OPT_PATH;
+    switch (o->type) {
+    case QSR_OPT_INT:
+        return "an integer";
+    case QSR_OPT_UINT:
+        return "an integer from 0";
+    case QSR_OPT_REAL:
+        return "a number";
+    case QSR_OPT_BOOL:
+        return "true or false";
+    case QSR_OPT_STRING:
+        return path ? "a path" : o->choices ? "a word" : "a text";
+    default:
+        return path ? "a path or a list of paths" : "a text or a list of texts";
+    }
+}

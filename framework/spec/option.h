@@ -32,8 +32,9 @@ void qsr_option_set_real(const qsr_option *, void *values, double value);
  * OPTIONAL STRING has none. No YAML quoting. */
 size_t qsr_option_texts(const qsr_option *, const void *values, qsr_arena *, const char *const **ret_texts);
 
-/* "integer", "real number", "list of paths"... */
+/* "integer", "path or list of paths", for help; "an integer", for messages. */
 const char *qsr_option_type_text(const qsr_option *);
+const char *qsr_option_expects(const qsr_option *);
 /* Name, type, unit, default, range, choices, help and citation of every row, wrapped to `columns` (80 to 100 read well). */
 void qsr_options_help(const qsr_option_table *, size_t columns, qsr_text *out);
 /* Everything wrong with a table, one line each, appended to `out`; returns how many. `reserved` (NULL-ended, or NULL): names that

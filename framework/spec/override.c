@@ -51,10 +51,10 @@ static qsr_node *read_value(qsr_arena *arena, const qsr_source *source, size_t o
     return problems->count == before ? value : NULL;
 }
 
-static void apply(qsr_arena *arena, qsr_node *root, const char *argument, qsr_problems *problems)
+static void apply(qsr_arena *arena, qsr_node *root, const char *argument, unsigned rank, qsr_problems *problems)
 {
     qsr_source *source = qsr_arena_alloc(arena, 1, sizeof *source);
-    *source = (qsr_source){"command line", qsr_arena_strdup(arena, argument), strlen(argument), ".", true};
+    *source = (qsr_source){"command line", qsr_arena_strdup(arena, argument), strlen(argument), ".", true, rank};
     const char *equals = strchr(source->text, '=');
     const char *key = equals ? qsr_arena_strndup(arena, source->text, (size_t)(equals - source->text)) : "";
     qsr_mark mark = {source, 1, 1, (uint32_t)strlen(key) + 1};
@@ -62,11 +62,11 @@ static void apply(qsr_arena *arena, qsr_node *root, const char *argument, qsr_pr
     qsr_node *value = read_value(arena, source, strlen(key) + 1, key, problems);
     const qsr_node *obstacle = value ? qsr_node_set(arena, root, key, mark, value) : NULL;
     if (obstacle)
-        qsr_problems_add(problems, mark, key, NULL, "there is %s on the way, not a mapping",
+        qsr_problems_add(problems, mark, key, NULL, "cannot be set below %s, which is not a mapping",
                          qsr_node_says(arena, obstacle));
 }
 
 void qsr_override_apply(qsr_arena *arena, qsr_node *root, const char *const *arguments, size_t n, qsr_problems *problems)
 {
-    for (size_t i = 0; i < n; i++) apply(arena, root, arguments[i], problems);
+    for (size_t i = 0; i < n; i++) apply(arena, root, arguments[i], QSR_EXTENDS_FILES + (unsigned)i, problems);
 }

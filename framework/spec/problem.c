@@ -64,8 +64,12 @@ static const qsr_source *keep_source(qsr_problems *p, const qsr_source *source)
             return kept;
     }
     qsr_source *copy = qsr_arena_alloc(&p->arena, 1, sizeof *copy);
-    *copy = (qsr_source){safe_copy(&p->arena, source->name), qsr_arena_strndup(&p->arena, source->text, source->size),
-                         source->size, NULL, source->argument};
+    *copy = (qsr_source){safe_copy(&p->arena, source->name),
+                         qsr_arena_strndup(&p->arena, source->text, source->size),
+                         source->size,
+                         NULL,
+                         source->argument,
+                         source->rank};
     p->sources = qsr_xrealloc(p->sources, p->n_sources + 1, sizeof *p->sources);
     p->sources[p->n_sources++] = copy;
     return copy;
@@ -122,6 +126,7 @@ static void put_excerpt(qsr_text *out, const qsr_mark *mark)
     const char *line;
     size_t length, indent = 0, from = 0, column = 1;
     find_line(mark->source, mark->line, &line, &length);
+    if (length == 0) return;
     while (indent < length && indent + 1 < mark->col && (line[indent] == ' ' || line[indent] == '\t')) indent++;
     if (mark->col > indent + EXCERPT_MOST * 3 / 4) from = mark->col - EXCERPT_MOST / 2;
     size_t first = qsr_max_size(indent, from) + 1, last = first + EXCERPT_MOST;
@@ -165,6 +170,8 @@ static int by_place(const void *left, const void *right)
 {
     const ranked *a = left, *b = right;
     const qsr_mark *m = &a->problem->mark, *n = &b->problem->mark;
+    unsigned s = m->source ? m->source->rank : 0, t = n->source ? n->source->rank : 0;
+    if (s != t) return s < t ? -1 : 1;
     if (a->source != b->source) return a->source < b->source ? -1 : 1;
     if (m->line != n->line) return m->line - 1u < n->line - 1u ? -1 : 1; /* line 0, nowhere, comes last */
     if (m->col != n->col) return m->col < n->col ? -1 : 1;

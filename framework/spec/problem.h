@@ -23,6 +23,7 @@ typedef struct qsr_source {
     size_t size;
     const char *folder; /* what relative paths written here are relative to */
     bool argument;      /* a command-line argument: places in it are shown without line and column */
+    unsigned rank;      /* problems are shown in this order of their sources */
 } qsr_source;
 
 typedef struct {
@@ -46,7 +47,7 @@ typedef struct {
 /* `path` and `hint` may be NULL. All is copied; control characters and invalid UTF-8 are escaped on the way in, so the stored
  * texts are safe on a terminal. */
 void qsr_problems_add(qsr_problems *, qsr_mark, const char *path, const char *hint, const char *fmt, ...) QSR_PRINTF(5, 6);
-/* By source in order of first mention, then by place, equal ones once; each as
+/* By rank of source (and first mention), then by place, equal ones once; each as
  *     file:line:col: path: what is wrong
  *         the source line
  *             ^~~~

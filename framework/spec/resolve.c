@@ -55,7 +55,7 @@ static bool store_text(resolver *r, const qsr_option *o, const qsr_node *node, v
     const char *hint = NULL;
     qsr_error e = {0};
     if (qsr_node_is_null(node)) {
-        qsr_problems_add(r->problems, node->mark, path, NULL, "has no value: expected %s", qsr_option_type_text(o));
+        qsr_problems_add(r->problems, node->mark, path, NULL, "has no value: expected %s", qsr_option_expects(o));
         return false;
     }
     const char *folder = node->mark.source ? node->mark.source->folder : NULL;
@@ -69,7 +69,7 @@ static void store_list(resolver *r, const qsr_option *o, const qsr_node *list, v
     const char **texts = qsr_arena_alloc(r->arena, list->count + 1, sizeof *texts), *hint = NULL;
     qsr_error e = {0};
     if (o->type != QSR_OPT_STRINGS) {
-        qsr_problems_add(r->problems, list->mark, path, NULL, "expected %s, not a list", qsr_option_type_text(o));
+        qsr_problems_add(r->problems, list->mark, path, NULL, "expected %s, not a list", qsr_option_expects(o));
         return;
     }
     for (size_t i = 0; i < list->count; i++) {
@@ -158,7 +158,7 @@ static void store_map(resolver *r, target *t, const qsr_option *o, const qsr_nod
     } else if (qsr_node_find(map, "from") || qsr_node_find(map, "to")) {
         qsr_problems_add(r->problems, map->mark, path, NULL, "cannot change over training, so it takes no schedule");
     } else {
-        qsr_problems_add(r->problems, map->mark, path, NULL, "expected %s, not a mapping", qsr_option_type_text(o));
+        qsr_problems_add(r->problems, map->mark, path, NULL, "expected %s, not a mapping", qsr_option_expects(o));
     }
 }
 
@@ -338,18 +338,18 @@ static void fill(resolver *r, block *b)
 
 /* ---- the host's parts ------------------------------------------------------------------------------------------------ */
 
-/* The mapping at a top-level key; NULL when it is missing or no mapping. */
-static const qsr_node *top_map(resolver *r, const char *key, qsr_mark *ret_mark)
+/* Finds the mapping at a top-level key: b->map stays NULL when it is missing or empty. false: there is something else. */
+static bool top_map(resolver *r, const char *key, block *b)
 {
     const qsr_entry *entry = qsr_node_find(r->root, key);
-    *ret_mark = (qsr_mark){r->root->mark.source, 0, 0, 0};
-    if (!entry) return NULL;
+    b->path = key;
+    b->mark = entry ? entry->mark : (qsr_mark){r->root->mark.source, 0, 0, 0};
+    if (!entry) return true;
     const qsr_node *value = qsr_node_plain(entry->value);
-    *ret_mark = entry->mark;
-    if (value->kind == QSR_MAP) return value;
-    if (!qsr_node_is_null(value))
-        qsr_problems_add(r->problems, value->mark, key, NULL, "expected a mapping, not %s", qsr_node_says(r->arena, value));
-    return NULL;
+    if (value->kind == QSR_MAP) b->map = value;
+    if (value->kind == QSR_MAP || qsr_node_is_null(value)) return true;
+    qsr_problems_add(r->problems, value->mark, key, NULL, "expected a mapping, not %s", qsr_node_says(r->arena, value));
+    return false;
 }
 
 static target part_target(resolver *r, unsigned index)
@@ -363,10 +363,9 @@ static target part_target(resolver *r, unsigned index)
 static void resolve_part(resolver *r, unsigned index)
 {
     const qsr_part *part = qsr_experiment_part(index);
-    block b = {.path = part->key, .help = "spec", .n_targets = 1};
-    b.map = top_map(r, part->key, &b.mark);
+    block b = {.help = "spec", .n_targets = 1};
     b.targets[0] = part_target(r, index);
-    fill(r, &b);
+    if (top_map(r, part->key, &b)) fill(r, &b);
 }
 
 static void resolve_top(resolver *r)
@@ -468,34 +467,50 @@ static void resolve_block(resolver *r, uint32_t kind, block *b, const char *inst
     *ret = (qsr_block){instance, plugin, values, t->marks, t->nodes, t->schedules, t->n_schedules, b->mark};
 }
 
+/* A loss that is off was there (a map that was switched), or is at least the name of one: no misspelt `losses.auxkk=off`. */
+static void check_off(resolver *r, const qsr_node *losses, const qsr_entry *entry)
+{
+    const char *near = NULL, *path = qsr_path_child(r->arena, "losses", entry->key);
+    const char **others = qsr_arena_alloc(r->arena, losses->count + 1, sizeof *others);
+    qsr_error e = {0};
+    if (entry->value->kind == QSR_MAP || r->env->find(r->env->ctx, QSR_LOSS, entry->key, &near, &e)) return;
+    for (size_t i = 0, n = 0; i < losses->count; i++)
+        if (&losses->entries[i] != entry) others[n++] = losses->entries[i].key;
+    near = qsr_nearest(entry->key, others);
+    qsr_problems_add(r->problems, entry->mark, path, near ? qsr_arena_printf(r->arena, "did you mean '%s'?", near) : NULL,
+                     "there is no such loss to switch off");
+}
+
+static void resolve_loss(resolver *r, const qsr_node *losses, const qsr_entry *entry)
+{
+    const qsr_node *value = entry->value;
+    qsr_spec *spec = r->spec;
+    block b = {.path = qsr_path_child(r->arena, "losses", entry->key), .mark = entry->mark};
+    if (qsr_node_is_word(qsr_node_plain(value), "off")) {
+        check_off(r, losses, entry);
+    } else if (!is_name(entry->key)) {
+        qsr_problems_add(r->problems, entry->mark, b.path, NULL,
+                         "a loss is named with a-z, 0-9 and _, starting with a letter");
+    } else if (value->kind == QSR_MAP || qsr_node_is_null(value) || qsr_node_is_word(value, "on")) {
+        if (value->kind == QSR_MAP) b.map = value;
+        resolve_block(r, QSR_LOSS, &b, entry->key, entry->key, &spec->losses[spec->n_losses]);
+        spec->n_losses += spec->losses[spec->n_losses].plugin != NULL;
+    } else {
+        qsr_problems_add(r->problems, value->mark, b.path, NULL, "expected a mapping of options, on or off, not %s",
+                         qsr_node_says(r->arena, value));
+    }
+}
+
 static void resolve_losses(resolver *r)
 {
-    qsr_mark mark;
-    const qsr_node *map = top_map(r, "losses", &mark);
-    size_t before = r->problems->count, seen = 0;
-    qsr_spec *spec = r->spec;
-    if (!map) return;
-    spec->losses = qsr_arena_alloc(r->arena, map->count, sizeof *spec->losses);
-    for (size_t i = 0; i < map->count; i++) {
-        const qsr_entry *entry = &map->entries[i];
-        const qsr_node *value = entry->value, *plain = qsr_node_plain(value);
-        block b = {.path = qsr_path_child(r->arena, "losses", entry->key), .mark = entry->mark};
-        if (qsr_node_is_word(plain, "off")) continue;
-        seen++;
-        if (!is_name(entry->key)) {
-            qsr_problems_add(r->problems, entry->mark, b.path, NULL,
-                             "a loss is named with a-z, 0-9 and _, starting with a letter");
-        } else if (value->kind == QSR_MAP || qsr_node_is_null(value) || qsr_node_is_word(value, "on")) {
-            if (value->kind == QSR_MAP) b.map = value;
-            resolve_block(r, QSR_LOSS, &b, entry->key, entry->key, &spec->losses[spec->n_losses]);
-            spec->n_losses += spec->losses[spec->n_losses].plugin != NULL;
-        } else {
-            qsr_problems_add(r->problems, value->mark, b.path, NULL, "expected a mapping of options, on or off, not %s",
-                             qsr_node_says(r->arena, value));
-        }
-    }
-    if (seen == 0 && r->problems->count == before)
-        qsr_problems_add(r->problems, mark, "losses", NULL, "at least one loss is needed, such as mse: {}");
+    block b = {0};
+    size_t before = r->problems->count;
+    if (!top_map(r, "losses", &b)) return;
+    size_t n = b.map ? b.map->count : 0;
+    r->spec->losses = qsr_arena_alloc(r->arena, n, sizeof *r->spec->losses);
+    for (size_t i = 0; i < n; i++) resolve_loss(r, b.map, &b.map->entries[i]);
+    if (r->spec->n_losses == 0 && r->problems->count == before)
+        qsr_problems_add(r->problems, b.mark, "losses", NULL, "at least one loss is needed, such as mse: {}");
 }
 
 /* ---- checks across options ------------------------------------------------------------------------------------------- */
@@ -539,12 +554,11 @@ void qsr_resolve(qsr_spec *spec, qsr_node *root, const qsr_spec_env *env, qsr_pr
     resolver r = {spec, root, env, problems, &spec->arena};
     spec->tree = root;
     resolve_top(&r);
-    block dataset = {.path = "dataset", .n_targets = 1}, activation = {.path = "activation"};
-    dataset.map = top_map(&r, "dataset", &dataset.mark);
+    block dataset = {.n_targets = 1}, activation = {0};
     dataset.targets[0] = part_target(&r, QSR_PART_DATASET);
-    activation.map = top_map(&r, "activation", &activation.mark);
-    resolve_block(&r, QSR_DATASET, &dataset, "dataset", NULL, &spec->dataset);
-    resolve_block(&r, QSR_ACTIVATION, &activation, "activation", NULL, &spec->activation);
+    if (top_map(&r, "dataset", &dataset)) resolve_block(&r, QSR_DATASET, &dataset, "dataset", NULL, &spec->dataset);
+    if (top_map(&r, "activation", &activation))
+        resolve_block(&r, QSR_ACTIVATION, &activation, "activation", NULL, &spec->activation);
     resolve_losses(&r);
     resolve_part(&r, QSR_PART_SAE);
     resolve_part(&r, QSR_PART_TRAIN);

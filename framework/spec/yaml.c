@@ -18,7 +18,8 @@ typedef struct {
     yaml_parser_t parser;
     qsr_arena *arena;
     const qsr_source *source;
-    size_t skip; /* characters on the first line before the text starts */
+    size_t skip;   /* characters on the first line before the text starts */
+    size_t length; /* characters of the source */
     bool flow;
     qsr_problems *problems;
     anchor *anchors;
@@ -73,19 +74,36 @@ static bool check_bytes(const qsr_source *source, qsr_problems *problems)
 
 /* ---- events ---------------------------------------------------------------------------------------------------------- */
 
+static size_t characters(const char *text, size_t n)
+{
+    size_t characters = 0;
+    for (size_t i = 0, used; i < n; i += used ? used : 1, characters++) {
+        uint32_t c;
+        used = qsr_utf8_next(text + i, n - i, &c);
+    }
+    return characters;
+}
+
+/* libyaml says what it missed and where, and what it was reading when. What is left open shows only at the end of the text,
+ * where there is nothing to point at, so then the beginning is shown. */
 static void report_syntax(reader *r)
 {
     const yaml_parser_t *p = &r->parser;
-    const char *problem = p->problem ? p->problem : "out of memory";
-    qsr_mark mark = mark_of(r, &p->problem_mark, &p->problem_mark);
+    const char *problem = p->problem ? p->problem : "out of memory", *hint = NULL;
+    const yaml_mark_t *at = &p->problem_mark;
+    bool elsewhere = p->context && (p->context_mark.line != at->line || p->context_mark.column != at->column);
+    bool at_end = elsewhere && at->index + r->skip >= r->length;
+    qsr_text text = {0};
+    qsr_text_add(&text, "%s%s%s", problem, p->context ? " " : "", p->context ? p->context : "");
+    if (at_end)
+        qsr_text_puts(&text, " that starts here");
+    else if (elsewhere && !r->source->argument)
+        qsr_text_add(&text, " that starts at line %zu", p->context_mark.line + 1);
+    if (strstr(problem, "cannot start any token")) hint = "indent with spaces; quote a text that starts with % @ or `";
+    qsr_mark mark = at_end ? mark_of(r, &p->context_mark, &p->context_mark) : mark_of(r, at, at);
     mark.end_col = 0;
-    if (p->context && p->context_mark.line != p->problem_mark.line) {
-        qsr_problems_add(r->problems, mark, NULL, NULL, "%s %s that starts at line %zu", problem, p->context,
-                         p->context_mark.line + 1);
-    } else {
-        qsr_problems_add(r->problems, mark, NULL, NULL, "%s%s%s", problem, p->context ? " " : "",
-                         p->context ? p->context : "");
-    }
+    qsr_problems_add(r->problems, mark, NULL, hint, "%s", text.bytes);
+    qsr_text_free(&text);
     r->stopped = true;
 }
 
@@ -169,9 +187,12 @@ static qsr_node *build(reader *, yaml_event_t *event, const char *path, unsigned
 
 static void refuse_tag(reader *r, const yaml_event_t *event, const yaml_char_t *tag, const char *path)
 {
+    static const char standard[] = "tag:yaml.org,2002:";
     if (!tag) return;
+    const char *text = (const char *)tag;
+    if (qsr_starts_with(text, standard)) text = qsr_arena_printf(r->arena, "!!%s", text + strlen(standard));
     qsr_problems_add(r->problems, event_mark(r, event), path, "types come from the option tables",
-                     "tags such as %s are not supported", qsr_quoted(r->arena, (const char *)tag));
+                     "tags such as %s are not supported", qsr_quoted(r->arena, text));
 }
 
 static qsr_node *build_scalar(reader *r, const yaml_event_t *event, const char *path)
@@ -331,16 +352,6 @@ static qsr_node *build_document(reader *r)
     return r->stopped ? NULL : root;
 }
 
-static size_t characters(const char *text, size_t n)
-{
-    size_t characters = 0;
-    for (size_t i = 0, used; i < n; i += used ? used : 1, characters++) {
-        uint32_t c;
-        used = qsr_utf8_next(text + i, n - i, &c);
-    }
-    return characters;
-}
-
 qsr_node *qsr_yaml_parse(qsr_arena *arena, const qsr_source *source, size_t offset, bool flow, qsr_problems *problems)
 {
     if (source->size > QSR_YAML_BYTES) {
@@ -350,8 +361,9 @@ qsr_node *qsr_yaml_parse(qsr_arena *arena, const qsr_source *source, size_t offs
         return NULL;
     }
     if (!check_bytes(source, problems)) return NULL;
-    reader r = {
-        .arena = arena, .source = source, .flow = flow, .problems = problems, .skip = characters(source->text, offset)};
+    reader r = {.arena = arena, .source = source, .flow = flow, .problems = problems};
+    r.skip = characters(source->text, offset);
+    r.length = characters(source->text, source->size);
     if (!yaml_parser_initialize(&r.parser)) {
         qsr_problems_add(problems, (qsr_mark){source, 0, 0, 0}, NULL, NULL, "out of memory");
         return NULL;
