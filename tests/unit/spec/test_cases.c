@@ -44,10 +44,14 @@ static size_t decode(char *text)
         unsigned value;
         int used = 0;
         if (*from == '\n') continue;
-        if (*from != '\\') *to++ = *from;
-        else if (from[1] == 'x' && sscanf(from + 2, "%2x%n", &value, &used) == 1) *to++ = (char)value, from += 1 + used;
-        else if (from[1] == 'n' || from[1] == 't') *to++ = from[1] == 'n' ? '\n' : '\t', from++;
-        else *to++ = *++from;
+        if (*from != '\\')
+            *to++ = *from;
+        else if (from[1] == 'x' && sscanf(from + 2, "%2x%n", &value, &used) == 1)
+            *to++ = (char)value, from += 1 + used;
+        else if (from[1] == 'n' || from[1] == 't')
+            *to++ = from[1] == 'n' ? '\n' : '\t', from++;
+        else
+            *to++ = *++from;
     }
     *to = 0;
     return (size_t)(to - text);
@@ -101,8 +105,8 @@ static size_t run_case(test_case *c)
     qsr_text got = outcome(c, &ok);
     bool same = c->expected && ok == c->ok && strcmp(got.bytes ? got.bytes : "", c->expected) == 0;
     if (!same)
-        print_error("case '%s':\n@%s\n%s---- expected @%s\n%s", c->title, ok ? "ok" : "error", got.bytes ? got.bytes : "",
-                    c->ok ? "ok" : "error", c->expected ? c->expected : "");
+        fprintf(stderr, "case '%s':\n@%s\n%s---- expected @%s\n%s", c->title, ok ? "ok" : "error",
+                got.bytes ? got.bytes : "", c->ok ? "ok" : "error", c->expected ? c->expected : "");
     qsr_text_free(&got);
     free(c->spec);
     free(c->expected);
@@ -156,7 +160,8 @@ static void shows_users_what_is_wrong(void **state)
     unsigned number = 0, errors = 0;
     struct dirent **entries;
     (void)state;
-    snprintf(folder, sizeof folder, "%s/tests/cases/spec", getenv("QUASAR_SOURCE") ? getenv("QUASAR_SOURCE") : QSR_SOURCE_DIR);
+    snprintf(folder, sizeof folder, "%s/tests/cases/spec",
+             getenv("QUASAR_SOURCE") ? getenv("QUASAR_SOURCE") : QSR_SOURCE_DIR);
     int n = scandir(folder, &entries, NULL, alphasort);
     assert_true(n > 0);
     for (int i = 0; i < n; i++) {
