@@ -16,6 +16,7 @@ include tests/unit/eval.mk
 include tests/unit/lab.mk
 include tests/unit/plugins.mk
 include tests/unit/cli.mk
+include tests/fuzz/fuzz.mk
 endif
 include tests/golden/golden.mk
 TESTS += $(check_PROGRAMS)
