@@ -66,7 +66,7 @@ static qsr_status digest_path(json_t *inputs, const char *path, qsr_error *e)
     return digest_one(inputs, path, e);
 }
 
-static qsr_status digest_block(json_t *inputs, const qsr_block *block, qsr_error *e)
+qsr_status qsr_manifest_inputs(const qsr_block *block, json_t *inputs, qsr_error *e)
 {
     qsr_status status = QSR_OK;
     for (size_t i = 0; !status && i < block->plugin->n_options; i++) {
@@ -88,9 +88,9 @@ static qsr_status digest_block(json_t *inputs, const qsr_block *block, qsr_error
 
 static qsr_status digest_inputs(json_t *inputs, const qsr_spec *spec, qsr_error *e)
 {
-    qsr_status status = digest_block(inputs, &spec->dataset, e);
-    if (!status) status = digest_block(inputs, &spec->activation, e);
-    for (size_t i = 0; !status && i < spec->n_losses; i++) status = digest_block(inputs, &spec->losses[i], e);
+    qsr_status status = qsr_manifest_inputs(&spec->dataset, inputs, e);
+    if (!status) status = qsr_manifest_inputs(&spec->activation, inputs, e);
+    for (size_t i = 0; !status && i < spec->n_losses; i++) status = qsr_manifest_inputs(&spec->losses[i], inputs, e);
     if (!status && spec->sae.init_from) status = digest_one(inputs, spec->sae.init_from, e);
     return status;
 }

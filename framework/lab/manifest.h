@@ -5,6 +5,10 @@
 #include "lab/run.h"
 #include "lab/store.h"
 
+/* Digests of the files that a block's options name, path by path, into the object `inputs`. QSR_E_INPUT for one that cannot be
+ * read. */
+qsr_status qsr_manifest_inputs(const qsr_block *, json_t *inputs, qsr_error *e);
+
 typedef struct {
     json_t *root;
 } qsr_manifest;

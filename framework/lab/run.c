@@ -128,8 +128,7 @@ static qsr_status train(run_state *r, qsr_error *e)
 
 /* ---- afterwards -------------------------------------------------------------------------------------------------- */
 
-/* The layer of the hook, where the dataset has such an option. */
-static int64_t layer_of(const qsr_spec *spec)
+int64_t qsr_lab_layer(const qsr_spec *spec)
 {
     for (size_t i = 0; i < spec->dataset.plugin->n_options; i++) {
         const qsr_option *o = &spec->dataset.plugin->options[i];
@@ -146,7 +145,7 @@ static qsr_status evaluate(run_state *r, qsr_error *e)
     const qsr_run_watcher *w = &r->options->watcher;
     double start = qsr_clock();
     qsr_evaluate_options options = {.tokens_csv = r->data.held_rows ? qsr_store_path(&r->store, "tokens.csv") : NULL,
-                                    .layer = layer_of(r->spec), .ctx = w->ctx, .progress = w->evaluating};
+                                    .layer = qsr_lab_layer(r->spec), .ctx = w->ctx, .progress = w->evaluating};
     qsr_status status = qsr_evaluate(&r->learner->sae, &r->data, &options, &r->summary->evaluation, e);
     r->summary->eval_seconds = qsr_clock() - start;
     r->summary->evaluated = !status;

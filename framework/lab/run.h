@@ -42,4 +42,7 @@ typedef struct {
 /* Bad input found before the first step (an option, a file, data): a negative status, with problems (in the spec, with places)
  * or e set, and nothing created on disk. Afterwards the outcome says how it ended, and the status is QSR_OK. */
 qsr_status qsr_lab_run(const qsr_spec *, const qsr_run_options *, qsr_run_summary *ret, qsr_problems *, qsr_error *e);
+
+/* The layer of the dataset's hook, where it has such an option; -1: none. */
+int64_t qsr_lab_layer(const qsr_spec *);
 #endif

@@ -199,6 +199,12 @@ static json_t *firing_of(const qsr_metrics *m)
     return firing;
 }
 
+void qsr_store_put_evaluation(json_t *root, const qsr_evaluation *v)
+{
+    json_object_set_new(root, "metrics", metrics_of(v));
+    if (v->scored) json_object_set_new(root, "firing_log10", firing_of(&v->metrics));
+}
+
 static json_t *training_of(const qsr_learner *l)
 {
     const qsr_step_report *r = &l->report;
