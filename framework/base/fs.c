@@ -14,10 +14,10 @@
 
 #include "base/sizes.h"
 
-/* Opening problems are the user's to mend, so they count as bad input. */
+/* Opening problems are the user's to mend, so they count as bad input. O_NONBLOCK: a pipe is refused, not waited for. */
 static qsr_status open_for_reading(const char *path, int *ret_fd, size_t *ret_size, qsr_error *e)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat about;
     if (fd < 0 || fstat(fd, &about) != 0) {
         qsr_fail(e, QSR_E_INPUT, "cannot read %s: %s", path, strerror(errno));
@@ -180,7 +180,7 @@ qsr_status qsr_mkdirs(const char *path, qsr_error *e)
         char end = *c;
         *c = 0;
         if (*copy && mkdir(copy, 0777) != 0 && !(errno == EEXIST && qsr_is_folder(copy)))
-            status = qsr_fail_errno(e, "create folder", path);
+            status = qsr_fail_errno(e, "create folder", copy); /* the part in the way */
         *c = end;
         if (!end) break;
     }

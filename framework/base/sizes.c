@@ -14,7 +14,7 @@ const char *qsr_size_text(size_t bytes, char *buf, size_t n)
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double value = (double)bytes;
     size_t unit = 0;
-    while (value >= 1024 && unit < 6) value /= 1024, unit++;
+    while (value >= (unit ? 1023.5 : 1024) && unit < 6) value /= 1024, unit++; /* what would be rounded to 1024 goes up */
     snprintf(buf, n, unit == 0 || value >= 99.95 ? "%.0f %s" : "%.1f %s", value, units[unit]);
     return buf;
 }
@@ -49,11 +49,11 @@ const char *qsr_duration_text(double seconds, char *buf, size_t n)
 {
     if (!(seconds >= 0) || isinf(seconds)) {
         snprintf(buf, n, "?");
-    } else if (seconds < 10) {
+    } else if (seconds < 9.95) { /* limits where the rounded text changes */
         snprintf(buf, n, "%.1f s", seconds);
-    } else if (seconds < 100) {
+    } else if (seconds < 99.5) {
         snprintf(buf, n, "%.0f s", seconds);
-    } else if (seconds < 3600) {
+    } else if (seconds < 3599.5) {
         long whole = (long)(seconds + 0.5);
         snprintf(buf, n, "%ld min %02ld s", whole / 60, whole % 60);
     } else {
