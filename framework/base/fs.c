@@ -36,8 +36,8 @@ static qsr_status open_for_reading(const char *path, int *ret_fd, size_t *ret_si
 
 qsr_status qsr_map_open(const char *path, qsr_map *ret, qsr_error *e)
 {
-    int fd;
-    size_t size;
+    int fd = -1;
+    size_t size = 0;
     qsr_status status = open_for_reading(path, &fd, &size, e);
     if (status) return status;
     void *bytes = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
@@ -70,8 +70,8 @@ static ssize_t read_all(int fd, char *out, size_t n)
 
 qsr_status qsr_read_file(qsr_arena *arena, const char *path, size_t limit, char **ret_text, size_t *ret_size, qsr_error *e)
 {
-    int fd;
-    size_t size;
+    int fd = -1;
+    size_t size = 0;
     qsr_status status = open_for_reading(path, &fd, &size, e);
     if (status) return status;
     if (size > limit) {
@@ -270,7 +270,7 @@ qsr_digest qsr_digest_bytes(const void *bytes, size_t n)
 
 qsr_status qsr_digest_file(const char *path, qsr_digest *ret, qsr_error *e)
 {
-    qsr_map map;
+    qsr_map map = {0};
     qsr_status status = qsr_map_open(path, &map, e);
     if (status) return status;
     *ret = qsr_digest_bytes(map.bytes, map.size);
