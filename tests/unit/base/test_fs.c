@@ -137,12 +137,15 @@ static void pipes_are_refused_without_waiting(void **state)
 static void unreadable_files_say_so(void **state)
 {
     (void)state;
-    if (geteuid() == 0) skip(); /* nothing is forbidden to root */
+    uid_t user = geteuid();
     qsr_map map = {0};
     qsr_error e = {0};
     assert_int_equal(qsr_write_file(in_folder("secret"), "x", 1, NULL), QSR_OK);
     assert_int_equal(chmod(in_folder("secret"), 0), 0);
-    assert_int_equal(qsr_map_open(in_folder("secret"), &map, &e), QSR_E_INPUT);
+    if (user == 0) assert_int_equal(seteuid(65534), 0); /* nothing is forbidden to root: be nobody meanwhile */
+    qsr_status status = qsr_map_open(in_folder("secret"), &map, &e);
+    assert_int_equal(seteuid(user), 0);
+    assert_int_equal(status, QSR_E_INPUT);
     assert_error(&e, "cannot read %s: Permission denied", in_folder("secret"));
 }
 
