@@ -255,7 +255,7 @@ qsr_status qsr_npy_write(const char *path, qsr_dtype dtype, size_t rank, const s
         return qsr_fail(e, QSR_E_INTERNAL, "cannot write %s: %zu dimensions, the limit is %d", path, rank, RANK_LIMIT);
     qsr_npy npy = {.dtype = dtype, .rank = rank};
     if (rank) memcpy(npy.shape, shape, rank * sizeof *shape);
-    size_t bytes;
+    size_t bytes = 0;
     qsr_status status = measure(&npy, &bytes, e);
     if (status) {
         qsr_context(e, "cannot write %s", path);
