@@ -18,9 +18,14 @@ qsr_status qsr_cursor_create(const qsr_dataset *, const qsr_data_options *, qsr_
 void qsr_cursor_free(qsr_cursor *);
 /* out[rows][d_in] = the next rows; *ret_rows < rows only with QSR_END, when `epochs` are over. */
 qsr_status qsr_cursor_next(qsr_cursor *, size_t rows, float *out, size_t *ret_rows, qsr_error *e);
+/* The same for every tap of the dataset: out[n_taps][rows][d_in]; out[tap] == NULL: the rows are passed over. qsr_cursor_next
+ * gives the first tap. */
+qsr_status qsr_cursor_next_taps(qsr_cursor *, size_t rows, float *const *out, size_t *ret_rows, qsr_error *e);
 qsr_position qsr_cursor_tell(const qsr_cursor *);
 void qsr_cursor_seek(qsr_cursor *, qsr_position);
-/* Bytes of the shuffle buffer it holds at most. */
+/* Where a cursor stands that has given out `row` rows from the very beginning; beyond the last epoch, its end. */
+qsr_position qsr_cursor_position_of(const qsr_cursor *, uint64_t row);
+/* Bytes of the shuffle buffer it holds at most, all taps together. */
 size_t qsr_cursor_bytes(const qsr_cursor *);
 /* Rows per epoch; UINT64_MAX: without end. */
 uint64_t qsr_cursor_epoch_rows(const qsr_cursor *);

@@ -2,7 +2,10 @@
  * This room may import quasar/plugin.h, base/, math/, spec/, format/ and plugin/.
  *
  * A dataset is numbered units of rows_per_unit rows; the first skip_first rows of each unit are left out here. The last
- * ceil(eval.tokens / rows per unit) units are held out for evaluation; a dataset without end holds out indices from 2^48. */
+ * ceil(eval.tokens / rows per unit) units are held out for evaluation; a dataset without end holds out indices from 2^48.
+ *
+ * Experiments with the same stream can share a dataset: it is opened once for all of them, and where they look at different
+ * places of one model ("quasar.taps/1"), one pass gives the rows of every tap. */
 #ifndef QSR_DATA_DATASET_H
 #define QSR_DATA_DATASET_H
 #include "base/error.h"
@@ -15,6 +18,10 @@ typedef struct {
     const qsr_dataset_ops *ops;
     qsr_dataset_info info;
     qsr_pool *pool;            /* borrowed */
+    const qsr_taps_ops *taps;  /* NULL: opened for one tap, through ops */
+    size_t opened;             /* taps of the instance */
+    size_t first_tap, n_taps;  /* those that this struct gives; all of them unless it is a view */
+    struct qsr_read_count *count;
     size_t d_in;
     size_t skip_first;
     size_t rows_per_unit;      /* after skip_first */
@@ -25,9 +32,29 @@ typedef struct {
 
 /* dataset.seed is the plugin's seed, so experiments that differ in `seed` share their data. */
 qsr_status qsr_dataset_open(const qsr_spec *, qsr_pool *, qsr_dataset *ret, qsr_error *e);
+/* The same for n experiments with equal stream keys, which must all live until the dataset is closed. Those with equal TAP
+ * options share a tap; ret_tap[i] is the tap of specs[i]. Several taps need the plugin's "quasar.taps/1" (QSR_E_UNSUPPORTED).
+ * On failure *ret_blame (may be NULL) is the index of the spec at fault. */
+qsr_status qsr_dataset_open_many(const qsr_spec *const *specs, size_t n, qsr_pool *, qsr_dataset *ret, size_t *ret_tap,
+                                 size_t *ret_blame, qsr_error *e);
 void qsr_dataset_close(qsr_dataset *);
+/* One tap of an open dataset as a dataset of its own, with the same bytes as if it were opened alone. It is not closed, and
+ * dies with the other. */
+qsr_dataset qsr_dataset_view(const qsr_dataset *, size_t tap);
 
-/* out[n][rows_per_unit][d_in] = the rows of units[0..n). Read in parallel, in groups of units_per_read. A value that is not
+/* The text of everything that decides the stream of training rows and which units are held out: experiments with equal keys
+ * can share one dataset. */
+const char *qsr_dataset_stream_key(const qsr_spec *, qsr_arena *);
+/* Whether the plugin can give several taps in one pass; without it only experiments with equal TAP options can share. */
+bool qsr_dataset_has_taps(const qsr_spec *);
+/* The text of the TAP options: experiments with equal stream keys and equal tap keys read the same rows. */
+const char *qsr_dataset_tap_key(const qsr_spec *, qsr_arena *);
+
+/* out[n][rows_per_unit][d_in] = the rows of units[0..n), of the first tap. Read in parallel, in groups of units_per_read. A value that is not
  * finite is QSR_E_INPUT, naming unit, row and column. */
 qsr_status qsr_dataset_read(const qsr_dataset *, const uint64_t *units, size_t n, float *out, qsr_error *e);
+/* out[n_taps], each as above, from one pass; out[tap] == NULL: not wanted. */
+qsr_status qsr_dataset_read_taps(const qsr_dataset *, const uint64_t *units, size_t n, float *const *out, qsr_error *e);
+/* How many read() calls the plugin has got, through this struct and its views. Thread-safe. */
+uint64_t qsr_dataset_reads(const qsr_dataset *);
 #endif

@@ -21,7 +21,11 @@ typedef struct {
 /* `options` must live until qsr_made_free, as must the pool (NULL: everything on the calling thread). */
 qsr_status qsr_made_create(const qsr_plugin *, const qsr_shape *, const void *options, uint64_t seed, qsr_pool *pool,
                            qsr_made **ret, qsr_error *e);
-/* The same with the n-th alloc refused (from 1; 0: none); *ret_allocs is how many were asked for. For the conformance suite. */
+/* One instance of a dataset for n sets of options that differ in TAP options alone, through "quasar.taps/1";
+ * QSR_E_UNSUPPORTED when the plugin does not offer it. On failure *ret_tap is the index of the options at fault. */
+qsr_status qsr_made_create_taps(const qsr_plugin *, const qsr_shape *, const void *const *options, size_t n, uint64_t seed,
+                                qsr_pool *pool, size_t *ret_tap, qsr_made **ret, qsr_error *e);
+/* qsr_made_create with the n-th alloc refused (from 1; 0: none); *ret_allocs is how many were asked for. For the conformance suite. */
 qsr_status qsr_made_create_refusing(const qsr_plugin *, const qsr_shape *, const void *options, uint64_t seed,
                                     qsr_pool *pool, size_t refuse, size_t *ret_allocs, qsr_made **ret, qsr_error *e);
 void qsr_made_free(qsr_made *);

@@ -469,6 +469,21 @@ typedef struct {
     qsr_status (*get)(const qsr_instance *, const float **ret_features, size_t *ret_count, size_t *ret_d_in);
 } qsr_truth_ops;
 
+/* "quasar.taps/1": several taps of one pass, such as the layers of one model: n instances of a dataset that differ in options
+ * flagged QSR_OPT_TAP alone, in one instance. The dataset's describe works on it as well; units, rows and d_in are the same
+ * for all taps. Its read gives the first tap. */
+#define QSR_EXT_TAPS "quasar.taps/1"
+typedef struct {
+    uint32_t struct_size, reserved;
+    /* [setup] As the descriptor's create, for n >= 1 sets of options, which live until destroy; equal ones are allowed. On
+     * failure *ret_tap is the set at fault (0 before the call). */
+    qsr_status (*create)(const qsr_host *, const qsr_shape *, const void *const *options, size_t n, size_t *ret_tap,
+                         qsr_instance **ret_instance);
+    /* [any] As the dataset's read: out[tap][n][rows_per_unit][d_in], where the bytes of a tap are those that an instance of
+     * its own would give. out[tap] == NULL: not wanted now; at least one is. */
+    qsr_status (*read)(const qsr_instance *, const uint64_t *units, size_t n, float *const *out);
+} qsr_taps_ops;
+
 /* ---- the descriptor ---------------------------------------------------------------------------------------------- */
 
 typedef struct {
