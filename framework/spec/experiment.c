@@ -101,9 +101,7 @@ const qsr_part *qsr_experiment_part(unsigned part)
 {
     static const qsr_part parts[QSR_PARTS] = {
         [QSR_PART_TOP] = {"", "The experiment.", ROWS(top_options), 0, sizeof(qsr_spec)},
-        [QSR_PART_DATASET] = {"dataset",
-                              "Where rows come from: `plugin` names the dataset plugin, whose own options stand beside "
-                              "these.",
+        [QSR_PART_DATASET] = {"dataset", "Where rows come from; the options of its `plugin` stand beside these.",
                               ROWS(dataset_options), MEMBER(data)},
         [QSR_PART_SAE] = {"sae", "The autoencoder and how it starts.", ROWS(sae_options), MEMBER(sae)},
         [QSR_PART_TRAIN] = {"train", "Training.", ROWS(train_options), MEMBER(train)},
@@ -121,18 +119,19 @@ const char *const *qsr_experiment_reserved(uint32_t kind)
 
 void qsr_experiment_help(size_t columns, qsr_text *out)
 {
-    qsr_text_puts(
-        out,
+    static const char shape[] =
         "A spec is one YAML mapping:\n\n"
         "  name: quickstart\n"
-        "  dataset: { plugin: synthetic }             # options of the plugin beside those of the host below\n"
+        "  dataset: { plugin: synthetic }        # the plugin's own options stand beside those of the host\n"
         "  sae: { d_sae: 1024 }\n"
-        "  activation: { plugin: topk, k: 16 }        # and the plugin's own options\n"
-        "  losses: { mse: {} }                        # name: options; the name is the plugin unless `plugin` says so\n"
+        "  activation: { plugin: topk, k: 16 }\n"
+        "  losses: { mse: {}, afa2: { plugin: afa, coeff: 1/32 } }  # the name is the plugin unless said\n"
         "  train: { tokens: 1_000_000 }\n"
-        "  extends: base.yaml                         # or a list: maps merge, everything else replaces\n\n"
-        "`hook: {layer: 4}` and `hook.layer: 4` are the same. Numbers may be grouped (65_536) and rational (1/32).\n"
-        "On the command line `train.tokens=400_000` overrides a value and `losses.auxk=off` removes a loss.\n");
+        "  extends: base.yaml                    # or a list: maps merge, everything else replaces\n\n"
+        "`hook: {layer: 4}` and `hook.layer: 4` are the same. Numbers may be grouped (65_536) and\n"
+        "rational (1/32). On the command line `train.tokens=400_000` overrides a value and\n"
+        "`losses.auxk=off` removes a loss.\n";
+    qsr_text_puts(out, shape);
     for (unsigned i = 0; i < QSR_PARTS; i++) {
         const qsr_part *part = qsr_experiment_part(i);
         qsr_text_add(out, "\n%s: %s\n", part->key[0] ? part->key : "top level", part->help);

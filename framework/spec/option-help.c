@@ -39,10 +39,11 @@ static void limit(qsr_text *out, double value)
         qsr_text_puts(out, qsr_real_text(value, buf, sizeof buf));
 }
 
+/* Limits that nobody reaches (32 bits and beyond) are left out. */
 static void range(qsr_text *out, const qsr_option *o)
 {
-    bool low = isfinite(o->min), high = isfinite(o->max);
-    qsr_text_puts(out, ", ");
+    bool low = fabs(o->min) < INT32_MAX, high = fabs(o->max) < INT32_MAX;
+    if (low || high) qsr_text_puts(out, ", ");
     if (low) qsr_text_puts(out, o->flags & QSR_OPT_OPEN_MIN ? "above " : "from ");
     if (low) limit(out, o->min);
     if (low && high) qsr_text_puts(out, " ");
