@@ -61,10 +61,7 @@ bool qsr_runs_from_build_tree(void)
 }
 
 /* A program that runs from the build tree uses the plugins of that tree: nobody wants those of an older installation. */
-static const char *built_in_folder(void)
-{
-    return qsr_runs_from_build_tree() ? QSR_BUILD_DIR "/plugins" : QSR_PLUGIN_DIR;
-}
+static const char *built_in_folder(void) { return qsr_runs_from_build_tree() ? QSR_BUILD_DIR "/plugins" : QSR_PLUGIN_DIR; }
 
 static void add_folder(qsr_registry *r, const char *path, size_t n)
 {

@@ -30,5 +30,5 @@ size_t qsr_registry_list(qsr_registry *, uint32_t kind, const qsr_found *const *
 const char *const *qsr_registry_folders(const qsr_registry *); /* NULL-ended, in order of search */
 const char *const *qsr_registry_refusals(qsr_registry *);      /* NULL-ended; texts about files refused so far */
 bool qsr_runs_from_build_tree(void); /* this program lies in the tree it was built in, so nothing need be installed */
-qsr_spec_env qsr_registry_env(qsr_registry *);                 /* for qsr_spec_load; extends_folders are left NULL */
+qsr_spec_env qsr_registry_env(qsr_registry *); /* for qsr_spec_load; extends_folders are left NULL */
 #endif
