@@ -13,6 +13,7 @@
 typedef struct {
     const qsr_found *found;
     const qsr_plugin *plugin;
+    bool variant;      /* a second pass with one option changed: notes were given already */
     const char *label; /* "activation/topk", "loss/afa norm=decoder" */
     const void *options;
     void *snapshot; /* of the options, to see that the plugin leaves them alone */
@@ -45,10 +46,12 @@ double qsr_check_uniform(const char *stream, uint64_t index);
 typedef struct {
     size_t tried, dropped; /* dropped: the support changed along that direction */
     double worst;          /* relative error of the directions that were kept */
+    bool alive;            /* one of them was not 0 */
 } qsr_differences;
 /* numeric and analytic derivative along a direction whose terms have the root sum of squares `size`. */
 void qsr_differences_add(qsr_differences *, double numeric, double analytic, double size);
-/* OK, QSR_E_NUMERIC (too far off), or QSR_E_UNSUPPORTED (more than 90 % dropped); with `exact` dropping any is broken. */
+/* OK, QSR_E_NUMERIC (too far off), QSR_E_UNSUPPORTED (more than 90 % dropped), or QSR_END (everything is 0: it depends on nothing
+ * that moved); with `exact` dropping any is broken. */
 qsr_status qsr_differences_judge(const qsr_differences *, bool exact, qsr_error *e);
 
 /* The parts: each adds its lines. */

@@ -114,6 +114,7 @@ void qsr_differences_add(qsr_differences *d, double numeric, double analytic, do
 {
     double scale = size + fmax(fabs(numeric), fabs(analytic));
     double error = scale > 0 ? fabs(numeric - analytic) / scale : 0;
+    d->alive = d->alive || numeric != 0 || analytic != 0;
     if (!(error <= d->worst)) d->worst = isnan(error) ? INFINITY : error;
 }
 
@@ -137,5 +138,6 @@ qsr_status qsr_differences_judge(const qsr_differences *d, bool exact, qsr_error
         return qsr_fail(e, QSR_E_UNSUPPORTED,
                         "%zu of %zu directions change the active latents, so hardly any could be compared", d->dropped,
                         d->tried);
+    if (!d->alive) return qsr_fail(e, QSR_END, "constant: it does not depend on this");
     return qsr_fail(e, QSR_OK, "%zu of %zu directions, worst relative error %.1e", kept, d->tried, d->worst);
 }

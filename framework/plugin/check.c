@@ -38,6 +38,7 @@ void qsr_check_run(const qsr_check *c, const char *name, qsr_check_test test)
                                 : status == QSR_END           ? QSR_CHECK_NOTE
                                 : status == QSR_E_UNSUPPORTED ? QSR_CHECK_NOT_TESTED
                                                               : QSR_CHECK_FAIL;
+    if (verdict == QSR_CHECK_NOTE && c->variant) return;
     add_line(c->report, c->label, name, verdict, e.text);
 }
 
@@ -212,6 +213,7 @@ static void run_variant(qsr_check c, const qsr_option *o, const char *word, cons
     all[n] = qsr_arena_printf(arena, "%s=%s", o->name, word);
     void *values;
     if (fill_options(c.plugin, all, n + 1, arena, &values, NULL)) return;
+    c.variant = true;
     c.options = values;
     c.snapshot = qsr_arena_alloc(arena, 1, c.plugin->options_size);
     if (c.plugin->options_size) memcpy(c.snapshot, values, c.plugin->options_size);
