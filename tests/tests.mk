@@ -13,6 +13,7 @@ include tests/unit/plugin.mk
 include tests/unit/data.mk
 include tests/unit/model.mk
 include tests/unit/eval.mk
+include tests/unit/train.mk
 include tests/unit/lab.mk
 include tests/unit/plugins.mk
 include tests/unit/cli.mk

@@ -1,0 +1,12 @@
+# unit tests of train, data, model, eval/evaluate and lab that go through real learners, and the plugins they need.
+BENCH = tests/unit/bench.c tests/unit/bench.h
+
+FIXTURE_FLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /anything -export-symbols-regex '^qsr_plugin_entry$$'
+check_LTLIBRARIES += tests/fixtures/datasets/counted.la tests/fixtures/losses/prefixes.la
+tests_fixtures_datasets_counted_la_SOURCES = tests/fixtures/datasets/counted.c
+tests_fixtures_datasets_counted_la_LDFLAGS = $(FIXTURE_FLAGS)
+tests_fixtures_losses_prefixes_la_SOURCES = tests/fixtures/losses/prefixes.c
+tests_fixtures_losses_prefixes_la_LDFLAGS = $(FIXTURE_FLAGS)
+
+check_PROGRAMS += tests/unit/train/test_gradient
+tests_unit_train_test_gradient_SOURCES = tests/unit/train/test_gradient.c tests/unit/train/plain.c tests/unit/train/plain.h $(BENCH)
