@@ -16,6 +16,7 @@ static const struct {
     {QSR_EXT_PARAMS, sizeof(qsr_params_ops)},   {QSR_EXT_STATE, sizeof(qsr_state_ops)},
     {QSR_EXT_METRICS, sizeof(qsr_metrics_ops)}, {QSR_EXT_SELECTOR, sizeof(qsr_selector_ops)},
     {QSR_EXT_EXPORT, sizeof(qsr_export_ops)},   {QSR_EXT_TRUTH, sizeof(qsr_truth_ops)},
+    {QSR_EXT_TAPS, sizeof(qsr_taps_ops)},
 };
 enum { KNOWN = sizeof known / sizeof *known };
 
@@ -83,43 +84,67 @@ qsr_status qsr_made_finish(const qsr_made *made, qsr_status status, qsr_error *e
 
 /* ---- life */
 
-/* A create that succeeds must have made something, and the end of something is no way to succeed. */
-static qsr_status run_create(qsr_made *made, const qsr_shape *shape, const void *options, qsr_error *e)
+static qsr_made *begin(const qsr_plugin *plugin, uint64_t seed, qsr_pool *pool)
 {
-    const qsr_plugin *plugin = made->plugin;
+    qsr_made *made = qsr_xcalloc(1, sizeof *made);
+    made->plugin = plugin;
+    qsr_services_init(&made->services, plugin->name, seed, pool, &made->host);
+    made->extensions = ask_extensions(plugin);
     made->services.creating = true;
     qsr_host_serial(true);
-    qsr_status status = finish(plugin, plugin->create(&made->host, shape, options, &made->instance), e);
+    return made;
+}
+
+/* After the plugin's create. One that succeeds must have made something, and the end of something is no way to succeed. */
+static qsr_status end_create(qsr_made *made, qsr_status status, qsr_made **ret, qsr_error *e)
+{
+    const qsr_plugin *plugin = made->plugin;
+    status = finish(plugin, status, e);
     made->services.creating = false;
     if (status == QSR_END || (!status && !made->instance))
         status = qsr_fail(e, QSR_E_INTERNAL, "%s %s: create made no instance and gave no error",
                           qsr_kind_name(plugin->abi.kind), plugin->name);
-    if (status) made->instance = NULL; /* what a failing create left there is not to be destroyed */
+    if (!status) {
+        *ret = made;
+        return QSR_OK;
+    }
+    made->instance = NULL; /* what a failing create left there is not to be destroyed */
+    qsr_made_free(made);
     return status;
 }
 
 qsr_status qsr_made_create_refusing(const qsr_plugin *plugin, const qsr_shape *shape, const void *options, uint64_t seed,
                                     qsr_pool *pool, size_t refuse, size_t *ret_allocs, qsr_made **ret, qsr_error *e)
 {
-    qsr_made *made = qsr_xcalloc(1, sizeof *made);
-    made->plugin = plugin;
-    qsr_services_init(&made->services, plugin->name, seed, pool, &made->host);
+    qsr_made *made = begin(plugin, seed, pool);
     made->services.refuse = refuse;
-    made->extensions = ask_extensions(plugin);
-    qsr_status status = run_create(made, shape, options, e);
+    qsr_status status = plugin->create(&made->host, shape, options, &made->instance);
     if (ret_allocs) *ret_allocs = made->services.n_allocations;
-    if (status) {
-        qsr_made_free(made);
-        return status;
-    }
-    *ret = made;
-    return QSR_OK;
+    return end_create(made, status, ret, e);
 }
 
 qsr_status qsr_made_create(const qsr_plugin *plugin, const qsr_shape *shape, const void *options, uint64_t seed,
                            qsr_pool *pool, qsr_made **ret, qsr_error *e)
 {
     return qsr_made_create_refusing(plugin, shape, options, seed, pool, 0, NULL, ret, e);
+}
+
+qsr_status qsr_made_create_taps(const qsr_plugin *plugin, const qsr_shape *shape, const void *const *options, size_t n,
+                                uint64_t seed, qsr_pool *pool, size_t *ret_tap, qsr_made **ret, qsr_error *e)
+{
+    *ret_tap = 0;
+    qsr_made *made = begin(plugin, seed, pool);
+    const qsr_taps_ops *taps = qsr_made_extension(made, QSR_EXT_TAPS);
+    if (!taps || !taps->create || !taps->read) {
+        finish(plugin, QSR_OK, NULL);
+        qsr_made_free(made);
+        return qsr_fail(e, QSR_E_UNSUPPORTED, "%s %s cannot read several taps in one pass: it has no \"%s\"",
+                        qsr_kind_name(plugin->abi.kind), plugin->name, QSR_EXT_TAPS);
+    }
+    size_t tap = 0;
+    qsr_status status = taps->create(&made->host, shape, options, n, &tap, &made->instance);
+    if (status && tap < n) *ret_tap = tap;
+    return end_create(made, status, ret, e);
 }
 
 void qsr_made_free(qsr_made *made)

@@ -74,24 +74,6 @@ static void mlp(const pass *s, const gpt2_block *b)
     product(s, s->wide, c->inner, b->mlp_out.weight, c->d, s->delta);
 }
 
-/* Additions to x wait for the LayerNorm that follows them, so that a row is fetched once for both. */
-static void run_blocks(const pass *s)
-{
-    const gpt2_model *m = s->plan->model;
-    const gpt2_rows *rows = s->plan->rows;
-    const size_t d = m->config.d;
-    const float *waiting = NULL; /* the bias of a delta that was not added yet */
-    for (size_t i = 0; i < m->n_blocks; i++) {
-        const gpt2_block *b = &m->blocks[i];
-        rows->add_norm(s->x, waiting ? s->delta : NULL, waiting, &b->ln_1, m->config.epsilon, s->rows, d, s->in);
-        attention(s, b);
-        rows->add_norm(s->x, s->delta, b->attention_out.bias, &b->ln_2, m->config.epsilon, s->rows, d, s->in);
-        mlp(s, b);
-        waiting = b->mlp_out.bias;
-    }
-    if (waiting) rows->add(s->x, s->delta, waiting, s->rows, d);
-}
-
 /* x[context][d] = wte[id] + wpe[position] */
 static void embed(const gpt2_plan *p, const int64_t *ids, float *x)
 {
@@ -104,24 +86,65 @@ static void embed(const gpt2_plan *p, const int64_t *ids, float *x)
     }
 }
 
-static qsr_status forward_blocks(const gpt2_plan *p, const int64_t *ids, size_t n, float *out)
+/* What a pass is asked for. */
+typedef struct {
+    const gpt2_tap *taps;
+    size_t n_taps;
+    size_t n;     /* contexts that hold ids */
+    size_t depth; /* blocks before the deepest wanted tap */
+} request;
+
+/* x, which is whole now, to the taps after that many blocks. */
+static void copy_out(const pass *s, const request *want, size_t blocks)
 {
-    const size_t d = p->model->config.d, gap = p->slot - p->context;
+    const gpt2_plan *p = s->plan;
+    const size_t d = p->model->config.d, each = p->context * d;
+    for (size_t t = 0; t < want->n_taps; t++)
+        for (size_t i = 0; want->taps[t].blocks == blocks && want->taps[t].out && i < want->n; i++)
+            memcpy(want->taps[t].out + i * each, s->x + i * p->slot * d, each * sizeof *s->x);
+}
+
+/* Additions to x wait for the LayerNorm that follows them, so that a row is fetched once for both. */
+static void run_blocks(const pass *s, const request *want)
+{
+    const gpt2_model *m = s->plan->model;
+    const gpt2_rows *rows = s->plan->rows;
+    const size_t d = m->config.d;
+    const float *waiting = NULL; /* the bias of a delta that was not added yet */
+    for (size_t i = 0; i < want->depth; i++) {
+        const gpt2_block *b = &m->blocks[i];
+        rows->add_norm(s->x, waiting ? s->delta : NULL, waiting, &b->ln_1, m->config.epsilon, s->rows, d, s->in);
+        copy_out(s, want, i);
+        attention(s, b);
+        rows->add_norm(s->x, s->delta, b->attention_out.bias, &b->ln_2, m->config.epsilon, s->rows, d, s->in);
+        mlp(s, b);
+        waiting = b->mlp_out.bias;
+    }
+    if (waiting) rows->add(s->x, s->delta, waiting, s->rows, d);
+    copy_out(s, want, want->depth);
+}
+
+static qsr_status forward_blocks(const gpt2_plan *p, const int64_t *ids, const request *want)
+{
+    const size_t d = p->model->config.d;
     pass s;
     qsr_status status = pass_begin(p, &s);
     if (status) return status;
     memset(s.x, 0, s.rows * d * sizeof *s.x);
-    for (size_t i = 0; i < n; i++) embed(p, ids + i * p->context, s.x + i * p->slot * d);
-    run_blocks(&s);
-    for (size_t i = 0; i < n; i++)
-        memcpy(out + i * p->context * d, s.x + i * (p->context + gap) * d, p->context * d * sizeof *out);
+    for (size_t i = 0; i < want->n; i++) embed(p, ids + i * p->context, s.x + i * p->slot * d);
+    run_blocks(&s, want);
     return QSR_OK;
 }
 
-qsr_status gpt2_forward(const gpt2_plan *p, const int64_t *ids, size_t n, float *out)
+qsr_status gpt2_forward(const gpt2_plan *p, const int64_t *ids, size_t n, const gpt2_tap *taps, size_t n_taps)
 {
-    if (p->model->n_blocks) return forward_blocks(p, ids, n, out);
-    for (size_t i = 0; i < n; i++) embed(p, ids + i * p->context, out + i * p->context * p->model->config.d);
+    const size_t each = p->context * p->model->config.d;
+    request want = {taps, n_taps, n, 0};
+    for (size_t t = 0; t < n_taps; t++)
+        if (taps[t].out) want.depth = qsr_max_size(want.depth, taps[t].blocks);
+    if (want.depth) return forward_blocks(p, ids, &want);
+    for (size_t t = 0; t < n_taps; t++)
+        for (size_t i = 0; taps[t].out && i < n; i++) embed(p, ids + i * p->context, taps[t].out + i * each);
     return QSR_OK;
 }
 

@@ -22,7 +22,13 @@ typedef struct {
 qsr_status gpt2_plan_make(const qsr_host *, const gpt2_model *, size_t contexts, size_t context, gpt2_plan *ret);
 size_t gpt2_plan_bytes(const gpt2_plan *); /* scratch memory of one pass */
 
-/* out[n][context][d] = the residual stream after all of the model's loaded blocks, for the contexts whose ids are in
- * ids[n][context]; n <= plan->contexts. The products have the same shape whatever n is. */
-qsr_status gpt2_forward(const gpt2_plan *, const int64_t *ids, size_t n, float *out);
+/* A place to look at: the residual stream after so many blocks. */
+typedef struct {
+    size_t blocks; /* <= model->n_blocks */
+    float *out;    /* [n][context][d]; NULL: not wanted */
+} gpt2_tap;
+
+/* Fills every wanted tap for the contexts whose ids are in ids[n][context], n <= plan->contexts, and stops after the deepest
+ * of them. The products have the same shape whatever n is, so a tap's bytes do not depend on the others. */
+qsr_status gpt2_forward(const gpt2_plan *, const int64_t *ids, size_t n, const gpt2_tap *taps, size_t n_taps);
 #endif

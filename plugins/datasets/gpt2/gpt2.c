@@ -1,7 +1,8 @@
 /* gpt2: rows are hidden states that a GPT-2 model computes on the fly from token ids.
  *
  * A unit is a context of consecutive tokens: unit u covers tokens u * context to (u + 1) * context - 1, a rest at the end
- * is left out. read() runs forward_contexts contexts through the model at once and stops after the last block it needs. */
+ * is left out. read() runs forward_contexts contexts through the model at once and stops after the last block it needs. Several
+ * hooks of one model are taps of one pass ("quasar.taps/1"); an instance for one hook is an instance with one tap. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -22,6 +23,8 @@ struct qsr_instance {
     gpt2_tokens tokens;
     gpt2_plan plan;
     uint64_t units;
+    size_t n_taps;
+    size_t *tap_blocks; /* [n_taps]: how many blocks come before each hook */
 };
 
 enum { ROWS_LIMIT = 1 << 20 };
@@ -63,8 +66,25 @@ static qsr_status check_context(const qsr_host *host, const struct gpt2_options 
     return QSR_OK;
 }
 
-static qsr_status open_model(qsr_instance *self, const struct gpt2_options *o)
+/* *ret_blocks: how many blocks come before the deepest hook. */
+static qsr_status check_hooks(qsr_instance *self, const void *const *options, size_t layers, size_t *ret_tap,
+                              size_t *ret_blocks)
 {
+    *ret_blocks = 0;
+    for (size_t t = 0; t < self->n_taps; t++) {
+        qsr_status status = check_hook(self->host, options[t], layers, &self->tap_blocks[t]);
+        if (status) {
+            *ret_tap = t;
+            return status;
+        }
+        *ret_blocks = qsr_max_size(*ret_blocks, self->tap_blocks[t]);
+    }
+    return QSR_OK;
+}
+
+static qsr_status open_model(qsr_instance *self, const void *const *options, size_t *ret_tap)
+{
+    const struct gpt2_options *o = options[0]; /* they agree in all but their hooks */
     const qsr_host *host = self->host;
     qsr_arena arena = {0};
     qsr_error e = {0};
@@ -73,7 +93,7 @@ static qsr_status open_model(qsr_instance *self, const struct gpt2_options *o)
     qsr_status status = gpt2_config_read(qsr_path_join(&arena, o->model, "config.json"), &config, &e);
     qsr_arena_free(&arena);
     if (status) return pass_on(host, status, "model", &e);
-    status = check_hook(host, o, config.layers, &blocks);
+    status = check_hooks(self, options, config.layers, ret_tap, &blocks);
     if (!status) status = check_context(host, o, config.positions);
     if (status) return status;
     return pass_on(host, gpt2_model_open(host, o->model, &config, blocks, &self->model, &e), "model", &e);
@@ -91,14 +111,18 @@ static qsr_status open_tokens(qsr_instance *self, const struct gpt2_options *o)
                             o->tokens, count, o->context);
 }
 
-static qsr_status create(const qsr_host *host, const qsr_shape *shape, const void *options, qsr_instance **ret_instance)
+static qsr_status create_taps(const qsr_host *host, const qsr_shape *shape, const void *const *options, size_t n,
+                              size_t *ret_tap, qsr_instance **ret_instance)
 {
     (void)shape;
-    const struct gpt2_options *o = options;
+    const struct gpt2_options *o = options[0];
     qsr_instance *self = host->alloc(host, 1, sizeof *self);
     if (!self) return QSR_E_NOMEM;
     self->host = host;
-    qsr_status status = open_model(self, o);
+    self->n_taps = n;
+    self->tap_blocks = host->alloc(host, n, sizeof *self->tap_blocks);
+    if (!self->tap_blocks) return QSR_E_NOMEM;
+    qsr_status status = open_model(self, options, ret_tap);
     if (!status) status = open_tokens(self, o);
     if (!status) status = gpt2_plan_make(host, &self->model, (size_t)o->forward_contexts, (size_t)o->context, &self->plan);
     if (status)
@@ -106,6 +130,12 @@ static qsr_status create(const qsr_host *host, const qsr_shape *shape, const voi
     else
         *ret_instance = self;
     return status;
+}
+
+static qsr_status create(const qsr_host *host, const qsr_shape *shape, const void *options, qsr_instance **ret_instance)
+{
+    size_t tap;
+    return create_taps(host, shape, &options, 1, &tap, ret_instance);
 }
 
 static qsr_status describe(const qsr_instance *self, qsr_dataset_info *ret_info)
@@ -120,7 +150,7 @@ static qsr_status describe(const qsr_instance *self, qsr_dataset_info *ret_info)
     return QSR_OK;
 }
 
-static qsr_status read(const qsr_instance *self, const uint64_t *units, size_t n, float *out)
+static qsr_status forward(const qsr_instance *self, const uint64_t *units, size_t n, const gpt2_tap *taps, size_t n_taps)
 {
     const qsr_host *host = self->host;
     const size_t context = self->plan.context;
@@ -135,7 +165,20 @@ static qsr_status read(const qsr_instance *self, const uint64_t *units, size_t n
                               self->units - 1);
         gpt2_tokens_read(&self->tokens, (size_t)units[i] * context, context, ids + i * context);
     }
-    return gpt2_forward(&self->plan, ids, n, out);
+    return gpt2_forward(&self->plan, ids, n, taps, n_taps);
+}
+
+static qsr_status read(const qsr_instance *self, const uint64_t *units, size_t n, float *out)
+{
+    return forward(self, units, n, &(gpt2_tap){self->tap_blocks[0], out}, 1);
+}
+
+static qsr_status read_taps(const qsr_instance *self, const uint64_t *units, size_t n, float *const *out)
+{
+    gpt2_tap *taps = self->host->scratch(self->host, self->n_taps, sizeof *taps);
+    if (!taps) return QSR_E_NOMEM;
+    for (size_t t = 0; t < self->n_taps; t++) taps[t] = (gpt2_tap){self->tap_blocks[t], out[t]};
+    return forward(self, units, n, taps, self->n_taps);
 }
 
 static const char *const sites[] = {"resid_pre", "resid_post", NULL};
@@ -162,6 +205,10 @@ static const qsr_option options_table[] = {
 
 static const qsr_dataset_ops ops = {.struct_size = sizeof ops, .describe = describe, .read = read};
 
+static const qsr_taps_ops taps_ops = {.struct_size = sizeof taps_ops, .create = create_taps, .read = read_taps};
+
+static const void *extension(const char *id) { return strcmp(id, QSR_EXT_TAPS) == 0 ? &taps_ops : NULL; }
+
 static const qsr_plugin plugin = {
     .abi = QSR_ABI(QSR_DATASET),
     .name = "gpt2",
@@ -174,6 +221,7 @@ static const qsr_plugin plugin = {
     .create = create,
     .destroy = destroy,
     .ops = &ops,
+    .extension = extension,
 };
 
 const qsr_plugin *qsr_plugin_entry(uint32_t index) { return index ? NULL : &plugin; }
