@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -11,6 +13,12 @@
 #define ENDLESS UINT64_MAX
 #define HELD_OUT_FROM (UINT64_C(1) << 48)
 
+struct qsr_dataset_shared {
+    qsr_arena arena;
+    const char **tap_keys; /* [opened], for messages */
+    atomic_uint_fast64_t reads;
+};
+
 static qsr_status describe(qsr_dataset *data, qsr_error *e)
 {
     data->info = (qsr_dataset_info){.struct_size = sizeof data->info};
@@ -18,7 +26,8 @@ static qsr_status describe(qsr_dataset *data, qsr_error *e)
     if (status) return status;
     const qsr_dataset_info *info = &data->info;
     if (info->d_in == 0 || info->rows_per_unit == 0 || info->units_per_read == 0 || info->units == 0)
-        return qsr_fail(e, QSR_E_INPUT, "dataset %s describes itself with nothing to read (d_in %zu, units %" PRIu64
+        return qsr_fail(e, QSR_E_INPUT,
+                        "dataset %s describes itself with nothing to read (d_in %zu, units %" PRIu64
                         ", rows per unit %zu, units per read %zu)",
                         data->made->plugin->name, info->d_in, info->units, info->rows_per_unit, info->units_per_read);
     return QSR_OK;
@@ -40,62 +49,168 @@ static qsr_status split(qsr_dataset *data, const qsr_spec *spec, qsr_error *e)
     if (info->units == ENDLESS) return QSR_OK;
     if (data->held_units >= info->units)
         return qsr_fail(e, QSR_E_OPTION,
-                        "eval.tokens=%" PRIu64 " holds out all of the dataset's %" PRIu64 " rows: lower it, or give more data",
+                        "eval.tokens=%" PRIu64 " holds out all of the dataset's %" PRIu64
+                        " rows: lower it, or give more data",
                         data->held_rows, info->units * data->rows_per_unit);
     data->train_units = info->units - data->held_units;
     data->held_first = data->train_units;
     return QSR_OK;
 }
 
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
+
+/* Fills ret_tap[n], first[] (for each tap the first spec that has it) and the keys of the taps. */
+static void assign_taps(const qsr_spec *const *specs, size_t n, qsr_dataset *data, size_t *ret_tap, size_t *first)
+{
+    struct qsr_dataset_shared *shared = data->shared;
+    shared->tap_keys = qsr_arena_alloc(&shared->arena, n, sizeof *shared->tap_keys);
+    for (size_t i = 0; i < n; i++) {
+        const char *key = qsr_dataset_tap_key(specs[i], &shared->arena);
+        size_t tap = 0;
+        while (tap < data->opened && strcmp(shared->tap_keys[tap], key) != 0) tap++;
+        ret_tap[i] = tap;
+        if (tap < data->opened) continue;
+        shared->tap_keys[data->opened] = key;
+        first[data->opened++] = i;
+    }
+    data->n_taps = data->opened;
+}
+
+static qsr_status make(qsr_dataset *data, const qsr_spec *const *specs, const size_t *first, size_t *ret_blame,
+                       qsr_error *e)
+{
+    const qsr_block *block = &specs[0]->dataset;
+    const uint64_t seed = specs[0]->data.seed;
+    const qsr_shape shape = {.struct_size = sizeof shape};
+    size_t tap = 0;
+    if (data->opened == 1) return qsr_made_create(block->plugin, &shape, block->values, seed, data->pool, &data->made, e);
+    const void **options = qsr_arena_alloc(&data->shared->arena, data->opened, sizeof *options);
+    for (size_t t = 0; t < data->opened; t++) options[t] = specs[first[t]]->dataset.values;
+    qsr_status status =
+        qsr_made_create_taps(block->plugin, &shape, options, data->opened, seed, data->pool, &tap, &data->made, e);
+    if (status)
+        *ret_blame = first[tap];
+    else
+        data->taps = qsr_made_extension(data->made, QSR_EXT_TAPS);
+    return status;
+}
+
+/* Rows of one experiment must never reach another that asked for other rows. */
+static qsr_status check_streams(const qsr_spec *const *specs, size_t n, size_t *ret_blame, qsr_error *e)
+{
+    qsr_arena arena = {0};
+    qsr_status status = QSR_OK;
+    const char *key = n > 1 ? qsr_dataset_stream_key(specs[0], &arena) : NULL;
+    for (size_t i = 1; !status && i < n; i++) {
+        *ret_blame = i;
+        if (specs[i]->dataset.plugin != specs[0]->dataset.plugin ||
+            strcmp(key, qsr_dataset_stream_key(specs[i], &arena)) != 0)
+            status = qsr_fail(e, QSR_E_INTERNAL, "experiments %s and %s do not read the same stream", specs[0]->id,
+                              specs[i]->id);
+    }
+    qsr_arena_free(&arena);
+    return status;
+}
+
+qsr_status qsr_dataset_open_many(const qsr_spec *const *specs, size_t n, qsr_pool *pool, qsr_dataset *ret, size_t *ret_tap,
+                                 size_t *ret_blame, qsr_error *e)
+{
+    size_t blame = 0;
+    *ret = (qsr_dataset){.pool = pool, .ops = specs[0]->dataset.plugin->ops};
+    ret->shared = qsr_xcalloc(1, sizeof *ret->shared);
+    size_t *first = qsr_arena_alloc(&ret->shared->arena, n, sizeof *first);
+    qsr_status status = check_streams(specs, n, &blame, e);
+    if (!status) {
+        blame = 0;
+        assign_taps(specs, n, ret, ret_tap, first);
+        status = make(ret, specs, first, &blame, e);
+    }
+    if (!status) status = describe(ret, e);
+    if (!status) status = split(ret, specs[0], e);
+    if (status) qsr_dataset_close(ret);
+    if (ret_blame) *ret_blame = blame;
+    return status;
+}
+
 qsr_status qsr_dataset_open(const qsr_spec *spec, qsr_pool *pool, qsr_dataset *ret, qsr_error *e)
 {
-    qsr_shape shape = {.struct_size = sizeof shape};
-    *ret = (qsr_dataset){.pool = pool, .ops = spec->dataset.plugin->ops};
-    qsr_status status =
-        qsr_made_create(spec->dataset.plugin, &shape, spec->dataset.values, spec->data.seed, pool, &ret->made, e);
-    if (!status) status = describe(ret, e);
-    if (!status) status = split(ret, spec, e);
-    if (status) qsr_dataset_close(ret);
-    return status;
+    size_t tap;
+    return qsr_dataset_open_many(&spec, 1, pool, ret, &tap, NULL, e);
 }
 
 void qsr_dataset_close(qsr_dataset *data)
 {
     qsr_made_free(data->made);
+    if (data->shared) qsr_arena_free(&data->shared->arena);
+    free(data->shared);
     *data = (qsr_dataset){0};
 }
+
+qsr_dataset qsr_dataset_view(const qsr_dataset *data, size_t tap)
+{
+    qsr_dataset view = *data;
+    view.first_tap = data->first_tap + tap;
+    view.n_taps = 1;
+    return view;
+}
+
+bool qsr_dataset_has_taps(const qsr_spec *spec)
+{
+    const qsr_plugin *plugin = spec->dataset.plugin;
+    return plugin->extension && plugin->extension(QSR_EXT_TAPS);
+}
+
+uint64_t qsr_dataset_reads(const qsr_dataset *data) { return atomic_load(&data->shared->reads); }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 struct reading {
     const qsr_dataset *data;
     const uint64_t *units;
-    float *out;
+    float *const *out; /* [data->n_taps] */
     qsr_first_error failed;
 };
 
-static qsr_status find_not_finite(const qsr_dataset *data, const uint64_t *units, size_t n, const float *rows, qsr_error *e)
+static qsr_status find_not_finite(const qsr_dataset *data, size_t tap, const uint64_t *units, size_t n, const float *rows,
+                                  qsr_error *e)
 {
     size_t unit_values = data->rows_per_unit * data->d_in;
     for (size_t u = 0; u < n; u++) {
         size_t at = qsr_row_not_finite(rows + u * unit_values, unit_values);
         if (at == unit_values) continue;
         float value = rows[u * unit_values + at];
-        return qsr_fail(e, QSR_E_INPUT, "dataset %s: unit %" PRIu64 ", row %zu, column %zu is %s", data->made->plugin->name,
-                        units[u], data->skip_first + at / data->d_in, at % data->d_in, isnan(value) ? "nan" : "inf");
+        const char *key = data->opened > 1 ? data->shared->tap_keys[tap] : NULL;
+        return qsr_fail(e, QSR_E_INPUT, "dataset %s%s%s%s: unit %" PRIu64 ", row %zu, column %zu is %s",
+                        data->made->plugin->name, key ? " (" : "", key ? key : "", key ? ")" : "", units[u],
+                        data->skip_first + at / data->d_in, at % data->d_in, isnan(value) ? "nan" : "inf");
     }
     return QSR_OK;
 }
 
-/* A read into a buffer of whole units, then the rows after skip_first to their place. */
-static qsr_status read_and_skip(const qsr_dataset *data, const uint64_t *units, size_t n, float *out, qsr_error *e)
+/* One call into the plugin: at[data->opened], whole units. */
+static qsr_status read_whole(const qsr_dataset *data, const uint64_t *units, size_t n, float *const *at, qsr_error *e)
 {
-    size_t whole = data->info.rows_per_unit * data->d_in, kept = data->rows_per_unit * data->d_in;
-    float *buffer = qsr_block_raw(n, whole * sizeof(float));
-    if (!buffer) return qsr_fail_nomem(e, "reading data", n * whole * sizeof(float));
-    qsr_status status = qsr_made_finish(data->made, data->ops->read(data->made->instance, units, n, buffer), e);
-    for (size_t u = 0; !status && u < n; u++)
-        memcpy(out + u * kept, buffer + u * whole + data->skip_first * data->d_in, kept * sizeof(float));
+    const qsr_made *made = data->made;
+    atomic_fetch_add(&data->shared->reads, 1);
+    if (data->taps) return qsr_made_finish(made, data->taps->read(made->instance, units, n, at), e);
+    return qsr_made_finish(made, data->ops->read(made->instance, units, n, at[0]), e);
+}
+
+/* A read into buffers of whole units, then the rows after skip_first to their place. */
+static qsr_status read_and_skip(const qsr_dataset *data, const uint64_t *units, size_t n, float *const *at, qsr_error *e)
+{
+    size_t whole = data->info.rows_per_unit * data->d_in, kept = data->rows_per_unit * data->d_in, wanted = 0;
+    for (size_t t = 0; t < data->opened; t++) wanted += at[t] != NULL;
+    float *buffer = qsr_block_raw(wanted * n, whole * sizeof(float)), *next = buffer;
+    if (!buffer) return qsr_fail_nomem(e, "reading data", wanted * n * whole * sizeof(float));
+    float **buffers = qsr_xcalloc(data->opened, sizeof *buffers);
+    for (size_t t = 0; t < data->opened; t++)
+        if (at[t]) buffers[t] = next, next += n * whole;
+    qsr_status status = read_whole(data, units, n, buffers, e);
+    for (size_t t = 0; !status && t < data->opened; t++)
+        for (size_t u = 0; at[t] && u < n; u++)
+            memcpy(at[t] + u * kept, buffers[t] + u * whole + data->skip_first * data->d_in, kept * sizeof(float));
+    free(buffers);
     qsr_block_free(buffer);
     return status;
 }
@@ -105,21 +220,32 @@ static qsr_status read_group(void *arg, size_t begin, size_t end)
     struct reading *in = arg;
     const qsr_dataset *data = in->data;
     const uint64_t *units = in->units + begin;
-    float *out = in->out + begin * data->rows_per_unit * data->d_in;
-    size_t n = end - begin;
+    const size_t n = end - begin, offset = begin * data->rows_per_unit * data->d_in;
     qsr_error e = {0};
-    qsr_status status;
-    if (data->skip_first) status = read_and_skip(data, units, n, out, &e);
-    else status = qsr_made_finish(data->made, data->ops->read(data->made->instance, units, n, out), &e);
-    if (!status) status = find_not_finite(data, units, n, out, &e);
+    float **at = qsr_xcalloc(data->opened, sizeof *at); /* of every tap of the instance */
+    for (size_t t = 0; t < data->n_taps; t++)
+        if (in->out[t]) at[data->first_tap + t] = in->out[t] + offset;
+    qsr_status status = data->skip_first ? read_and_skip(data, units, n, at, &e) : read_whole(data, units, n, at, &e);
+    for (size_t t = 0; !status && t < data->opened; t++)
+        if (at[t]) status = find_not_finite(data, t, units, n, at[t], &e);
+    free(at);
     return status ? qsr_first_error_note(&in->failed, begin, &e) : QSR_OK;
 }
 
-qsr_status qsr_dataset_read(const qsr_dataset *data, const uint64_t *units, size_t n, float *out, qsr_error *e)
+qsr_status qsr_dataset_read_taps(const qsr_dataset *data, const uint64_t *units, size_t n, float *const *out, qsr_error *e)
 {
+    size_t tap = 0;
+    while (tap < data->n_taps && !out[tap]) tap++;
+    if (tap == data->n_taps) return QSR_OK; /* nobody wants anything */
     struct reading in = {.data = data, .units = units, .out = out};
     qsr_first_error_init(&in.failed);
     qsr_status status = qsr_pool_run(data->pool, n, data->info.units_per_read, read_group, &in);
     if (status && e) *e = in.failed.error;
     return status;
+}
+
+qsr_status qsr_dataset_read(const qsr_dataset *data, const uint64_t *units, size_t n, float *out, qsr_error *e)
+{
+    const qsr_dataset first = qsr_dataset_view(data, 0);
+    return qsr_dataset_read_taps(&first, units, n, &out, e);
 }

@@ -21,7 +21,7 @@ typedef struct {
     const qsr_taps_ops *taps;  /* NULL: opened for one tap, through ops */
     size_t opened;             /* taps of the instance */
     size_t first_tap, n_taps;  /* those that this struct gives; all of them unless it is a view */
-    struct qsr_read_count *count;
+    struct qsr_dataset_shared *shared; /* with views */
     size_t d_in;
     size_t skip_first;
     size_t rows_per_unit;      /* after skip_first */
@@ -45,9 +45,10 @@ qsr_dataset qsr_dataset_view(const qsr_dataset *, size_t tap);
 /* The text of everything that decides the stream of training rows and which units are held out: experiments with equal keys
  * can share one dataset. */
 const char *qsr_dataset_stream_key(const qsr_spec *, qsr_arena *);
-/* Whether the plugin can give several taps in one pass; without it only experiments with equal TAP options can share. */
+/* Whether its dataset can give several taps in one pass; if not, only experiments with equal tap keys can share. */
 bool qsr_dataset_has_taps(const qsr_spec *);
-/* The text of the TAP options: experiments with equal stream keys and equal tap keys read the same rows. */
+/* The text of the TAP options ("hook.site=resid_pre, hook.layer=7"): experiments with equal stream keys and equal tap keys read
+ * the same rows. */
 const char *qsr_dataset_tap_key(const qsr_spec *, qsr_arena *);
 
 /* out[n][rows_per_unit][d_in] = the rows of units[0..n), of the first tap. Read in parallel, in groups of units_per_read. A value that is not
@@ -55,6 +56,6 @@ const char *qsr_dataset_tap_key(const qsr_spec *, qsr_arena *);
 qsr_status qsr_dataset_read(const qsr_dataset *, const uint64_t *units, size_t n, float *out, qsr_error *e);
 /* out[n_taps], each as above, from one pass; out[tap] == NULL: not wanted. */
 qsr_status qsr_dataset_read_taps(const qsr_dataset *, const uint64_t *units, size_t n, float *const *out, qsr_error *e);
-/* How many read() calls the plugin has got, through this struct and its views. Thread-safe. */
+/* How many read() calls the plugin has had, through this struct and its views. Thread-safe. */
 uint64_t qsr_dataset_reads(const qsr_dataset *);
 #endif
