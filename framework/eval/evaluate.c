@@ -20,22 +20,31 @@ typedef struct {
     qsr_tile_sums *sums;
 } tile_work;
 
+/* One SAE being judged. */
 typedef struct {
+    qsr_judged *judged;
     const qsr_sae *sae;
-    const qsr_dataset *data;
     float *dec_norm; /* [d_sae] */
     double b_dec_norm;
     size_t n_work;
     tile_work *work;
-    float *rows;     /* rows read and not yet scored, from the front */
-    size_t room, have;
-    uint64_t next_unit; /* among the held-out ones */
-    uint64_t rows_read, tiles;
+    uint64_t tiles;
     qsr_metric *metric;
     qsr_tokens_csv csv;
     qsr_first_error failed;
-    size_t rows_now; /* of the group of tiles being scored */
-} evaluation_run;
+    const float *rows; /* of the group of tiles being scored */
+    size_t rows_now;
+} scorer;
+
+/* The held-out rows, read once for everybody. */
+typedef struct {
+    const qsr_dataset *data;
+    size_t group;       /* rows scored at once: whole tiles */
+    float **rows;       /* [n_taps] rows read and not yet scored, from the front */
+    size_t room, have;
+    uint64_t next_unit; /* among the held-out ones */
+    uint64_t rows_read;
+} reader;
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 
@@ -61,50 +70,66 @@ static void free_tile(tile_work *w)
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) qsr_block_free(blocks[i]);
 }
 
+static qsr_status create_scorer(qsr_judged *judged, scorer *s)
+{
+    const qsr_params *p = &judged->sae->params;
+    qsr_error *e = &judged->error;
+    *s = (scorer){.judged = judged, .sae = judged->sae, .csv = {.writer = {.fd = -1}}};
+    s->n_work = qsr_pool_threads(s->sae->pool);
+    s->work = qsr_xcalloc(s->n_work, sizeof *s->work);
+    s->dec_norm = qsr_block_raw(p->d_sae, sizeof(float));
+    if (!s->dec_norm) return qsr_fail_nomem(e, "decoder norms", p->d_sae * sizeof(float));
+    qsr_params_decoder_norms(p, s->dec_norm, s->sae->pool);
+    s->b_dec_norm = qsr_row_norm(p->b_dec, p->d_in);
+    qsr_status status = QSR_OK;
+    for (size_t i = 0; !status && i < s->n_work; i++) status = create_tile(s->sae, &s->work[i], e);
+    if (!status) status = qsr_metric_create(p->d_in, p->d_sae, &s->metric, e);
+    if (!status && judged->tokens_csv) status = qsr_tokens_csv_open(&s->csv, judged->tokens_csv, judged->layer, e);
+    return status;
+}
+
+static void destroy_scorer(scorer *s)
+{
+    for (size_t i = 0; s->work && i < s->n_work; i++) free_tile(&s->work[i]);
+    free(s->work);
+    qsr_block_free(s->dec_norm);
+    qsr_metric_free(s->metric);
+    if (s->judged) qsr_tokens_csv_abort(&s->csv);
+}
+
 /* Units are read in groups that fill all tiles in flight, and every reader of the pool. */
-static size_t units_at_once(const evaluation_run *run)
+static size_t units_at_once(const reader *r, size_t threads)
 {
-    const qsr_dataset *data = run->data;
-    size_t for_tiles = qsr_div_up(run->n_work * TILE, data->rows_per_unit);
-    return qsr_max_size(for_tiles, data->info.rows_per_unit > 1 ? data->info.units_per_read * run->n_work : 1);
+    size_t for_tiles = qsr_div_up(r->group, r->data->rows_per_unit);
+    return qsr_max_size(for_tiles, r->data->info.rows_per_unit > 1 ? r->data->info.units_per_read * threads : 1);
 }
 
-static qsr_status create(evaluation_run *run, qsr_error *e)
+static qsr_status create_reader(const qsr_dataset *data, reader *r, qsr_error *e)
 {
-    const qsr_params *p = &run->sae->params;
-    run->n_work = qsr_pool_threads(run->sae->pool);
-    run->work = qsr_xcalloc(run->n_work, sizeof *run->work);
-    run->dec_norm = qsr_block_raw(p->d_sae, sizeof(float));
-    run->room = run->n_work * TILE + units_at_once(run) * run->data->rows_per_unit;
-    run->rows = qsr_block_raw(run->room, p->d_in * sizeof(float));
-    if (!run->dec_norm || !run->rows) return qsr_fail_nomem(e, "evaluation rows", run->room * p->d_in * sizeof(float));
-    qsr_params_decoder_norms(p, run->dec_norm, run->sae->pool);
-    run->b_dec_norm = qsr_row_norm(p->b_dec, p->d_in);
-    for (size_t i = 0; i < run->n_work; i++) {
-        qsr_status status = create_tile(run->sae, &run->work[i], e);
-        if (status) return status;
+    size_t threads = qsr_pool_threads(data->pool);
+    *r = (reader){.data = data, .group = threads * TILE, .rows = qsr_xcalloc(data->n_taps, sizeof *r->rows)};
+    r->room = r->group + units_at_once(r, threads) * data->rows_per_unit;
+    for (size_t tap = 0; tap < data->n_taps; tap++) {
+        r->rows[tap] = qsr_block_raw(r->room, data->d_in * sizeof(float));
+        if (!r->rows[tap]) return qsr_fail_nomem(e, "evaluation rows", r->room * data->d_in * sizeof(float));
     }
-    return qsr_metric_create(p->d_in, p->d_sae, &run->metric, e);
+    return QSR_OK;
 }
 
-static void destroy(evaluation_run *run)
+static void destroy_reader(reader *r)
 {
-    for (size_t i = 0; run->work && i < run->n_work; i++) free_tile(&run->work[i]);
-    free(run->work);
-    qsr_block_free(run->dec_norm);
-    qsr_block_free(run->rows);
-    qsr_metric_free(run->metric);
-    qsr_tokens_csv_abort(&run->csv);
+    for (size_t tap = 0; r->rows && tap < r->data->n_taps; tap++) qsr_block_free(r->rows[tap]);
+    free(r->rows);
 }
 
 /* ---- scoring ----------------------------------------------------------------------------------------------------- */
 
-static qsr_status score_tile(evaluation_run *run, size_t index, qsr_error *e)
+static qsr_status score_tile(scorer *s, size_t index, qsr_error *e)
 {
-    const qsr_sae *sae = run->sae;
-    tile_work *w = &run->work[index];
-    size_t d = sae->params.d_in, rows = qsr_min_size(TILE, run->rows_now - index * TILE);
-    const float *raw = run->rows + index * TILE * d;
+    const qsr_sae *sae = s->sae;
+    tile_work *w = &s->work[index];
+    size_t d = sae->params.d_in, rows = qsr_min_size(TILE, s->rows_now - index * TILE);
+    const float *raw = s->rows + index * TILE * d;
     qsr_normalise_rows(&sae->normalise, raw, rows, d, w->x, w->scale);
     qsr_sae_centre(sae, w->x, rows, w->xc);
     qsr_status status = qsr_sae_encode(sae, QSR_EVAL, w->xc, rows, 0, rows, &w->encoder, &w->code, e);
@@ -112,68 +137,78 @@ static qsr_status score_tile(evaluation_run *run, size_t index, qsr_error *e)
     qsr_sae_decode(sae, &w->code, w->xhat);
     qsr_denormalise_rows(w->scale, w->xhat, rows, d, w->raw_hat);
     qsr_metric_tile tile = {.rows = rows, .d_in = d, .d_sae = sae->params.d_sae, .raw = raw, .raw_hat = w->raw_hat, .x = w->x,
-                            .x_hat = w->xhat, .scale = w->scale, .code = &w->code, .dec_norm = run->dec_norm,
-                            .b_dec_norm = run->b_dec_norm};
+                            .x_hat = w->xhat, .scale = w->scale, .code = &w->code, .dec_norm = s->dec_norm,
+                            .b_dec_norm = s->b_dec_norm};
     qsr_metric_tile_sums(&tile, w->sums);
     return QSR_OK;
 }
 
 static qsr_status score_task(void *arg, size_t begin, size_t end)
 {
-    evaluation_run *run = arg;
+    scorer *s = arg;
     qsr_error e = {0};
     for (size_t i = begin; i < end; i++)
-        if (score_tile(run, i, &e)) return qsr_first_error_note(&run->failed, i, &e);
+        if (score_tile(s, i, &e)) return qsr_first_error_note(&s->failed, i, &e);
     return QSR_OK;
 }
 
-/* Scores the first `rows` rows at hand, which are whole tiles unless they are the last. */
-static qsr_status score(evaluation_run *run, size_t rows, qsr_error *e)
+/* The rows of a group for one SAE: whole tiles unless they are the last. */
+static void score(scorer *s, const float *rows, size_t n)
 {
-    size_t tiles = qsr_div_up(rows, TILE), d = run->sae->params.d_in;
-    run->rows_now = rows;
-    qsr_status status = qsr_pool_run(run->sae->pool, tiles, 1, score_task, run);
-    if (status) {
-        if (e) *e = run->failed.error;
-        return status;
-    }
+    if (s->judged->error.code) return;
+    size_t tiles = qsr_div_up(n, TILE);
+    s->rows = rows;
+    s->rows_now = n;
+    qsr_first_error_init(&s->failed);
+    qsr_status status = qsr_pool_run(s->sae->pool, tiles, 1, score_task, s);
+    if (status) s->judged->error = s->failed.error;
     for (size_t i = 0; !status && i < tiles; i++) {
-        const qsr_tile_sums *sums = run->work[i].sums;
-        status = qsr_metric_add(run->metric, run->tiles++, sums, e);
-        if (!status && run->csv.writer.fd >= 0) status = qsr_tokens_csv_add(&run->csv, sums->tokens, sums->rows, e);
+        const qsr_tile_sums *sums = s->work[i].sums;
+        status = qsr_metric_add(s->metric, s->tiles++, sums, &s->judged->error);
+        if (!status && s->judged->tokens_csv) status = qsr_tokens_csv_add(&s->csv, sums->tokens, sums->rows, &s->judged->error);
     }
-    run->have -= rows;
-    memmove(run->rows, run->rows + rows * d, run->have * d * sizeof(float));
-    return status;
+}
+
+static void score_everybody(scorer *scorers, size_t n, reader *r, size_t rows)
+{
+    size_t d = r->data->d_in;
+    for (size_t i = 0; i < n; i++) score(&scorers[i], r->rows[scorers[i].judged->tap], rows);
+    r->have -= rows;
+    for (size_t tap = 0; tap < r->data->n_taps; tap++)
+        memmove(r->rows[tap], r->rows[tap] + rows * d, r->have * d * sizeof(float));
 }
 
 /* Reads as many units as fit, and forgets rows beyond the last that counts. */
-static qsr_status read_more(evaluation_run *run, qsr_error *e)
+static qsr_status read_more(reader *r, qsr_error *e)
 {
-    const qsr_dataset *data = run->data;
-    size_t n = qsr_min_size((size_t)(data->held_units - run->next_unit), units_at_once(run));
+    const qsr_dataset *data = r->data;
+    size_t n = qsr_min_size((size_t)(data->held_units - r->next_unit), units_at_once(r, qsr_pool_threads(data->pool)));
     uint64_t *units = qsr_xcalloc(n, sizeof *units);
-    for (size_t i = 0; i < n; i++) units[i] = data->held_first + run->next_unit + i;
-    qsr_status status = qsr_dataset_read(data, units, n, run->rows + run->have * data->d_in, e);
+    float **out = qsr_xcalloc(data->n_taps, sizeof *out);
+    for (size_t i = 0; i < n; i++) units[i] = data->held_first + r->next_unit + i;
+    for (size_t tap = 0; tap < data->n_taps; tap++) out[tap] = r->rows[tap] + r->have * data->d_in;
+    qsr_status status = qsr_dataset_read_taps(data, units, n, out, e);
     free(units);
-    run->next_unit += n;
-    uint64_t left = data->held_rows - run->rows_read, got = (uint64_t)n * data->rows_per_unit;
+    free(out);
+    r->next_unit += n;
+    uint64_t left = data->held_rows - r->rows_read, got = (uint64_t)n * data->rows_per_unit;
     if (got > left) got = left;
-    run->rows_read += got;
-    run->have += (size_t)got;
+    r->rows_read += got;
+    r->have += (size_t)got;
     return status;
 }
 
-static qsr_status score_all(evaluation_run *run, const qsr_evaluate_options *options, qsr_error *e)
+static qsr_status score_rows(scorer *scorers, size_t n, const qsr_dataset *data, const qsr_evaluate_options *options, qsr_error *e)
 {
-    qsr_status status = QSR_OK;
-    size_t group = run->n_work * TILE;
-    while (!status && run->rows_read < run->data->held_rows) {
-        status = read_more(run, e);
-        while (!status && run->have >= group) status = score(run, group, e);
-        if (options->progress) options->progress(options->ctx, run->rows_read, run->data->held_rows);
+    reader r;
+    qsr_status status = create_reader(data, &r, e);
+    while (!status && r.rows_read < data->held_rows) {
+        status = read_more(&r, e);
+        while (!status && r.have >= r.group) score_everybody(scorers, n, &r, r.group);
+        if (options->progress) options->progress(options->ctx, r.rows_read, data->held_rows);
     }
-    if (!status && run->have) status = score(run, run->have, e);
+    if (!status && r.have) score_everybody(scorers, n, &r, r.have);
+    destroy_reader(&r);
     return status;
 }
 
@@ -196,22 +231,31 @@ static qsr_status judge_weights(const qsr_sae *sae, const qsr_dataset *data, qsr
     return status;
 }
 
-qsr_status qsr_evaluate(const qsr_sae *sae, const qsr_dataset *data, const qsr_evaluate_options *options, qsr_evaluation *ret,
-                        qsr_error *e)
+static void conclude(scorer *s)
 {
-    *ret = (qsr_evaluation){0};
-    evaluation_run run = {.sae = sae, .data = data, .csv = {.writer = {.fd = -1}}};
-    qsr_first_error_init(&run.failed);
-    qsr_status status = judge_weights(sae, data, ret, e);
-    if (!status && data->held_rows) {
-        status = create(&run, e);
-        if (!status && options->tokens_csv) status = qsr_tokens_csv_open(&run.csv, options->tokens_csv, options->layer, e);
-        if (!status) status = score_all(&run, options, e);
-        if (!status && options->tokens_csv) status = qsr_tokens_csv_commit(&run.csv, e);
-        if (!status) qsr_metric_finish(run.metric, &ret->metrics);
-        ret->scored = !status;
+    qsr_judged *judged = s->judged;
+    if (!judged->error.code && judged->tokens_csv) qsr_tokens_csv_commit(&s->csv, &judged->error);
+    if (judged->error.code) return;
+    qsr_metric_finish(s->metric, &judged->evaluation.metrics);
+    judged->evaluation.scored = true;
+}
+
+qsr_status qsr_evaluate(qsr_judged *judged, size_t n, const qsr_dataset *data, const qsr_evaluate_options *options, qsr_error *e)
+{
+    scorer *scorers = qsr_xcalloc(n, sizeof *scorers);
+    qsr_status status = QSR_OK;
+    for (size_t i = 0; i < n; i++) {
+        judged[i].evaluation = (qsr_evaluation){0};
+        judged[i].error = (qsr_error){0};
+        judge_weights(judged[i].sae, data, &judged[i].evaluation, &judged[i].error);
     }
-    destroy(&run);
+    if (data->held_rows) {
+        for (size_t i = 0; i < n; i++) create_scorer(&judged[i], &scorers[i]);
+        status = score_rows(scorers, n, data, options, e);
+        for (size_t i = 0; !status && i < n; i++) conclude(&scorers[i]);
+        for (size_t i = 0; i < n; i++) destroy_scorer(&scorers[i]);
+    }
+    free(scorers);
     return status;
 }
 

@@ -22,9 +22,25 @@ typedef struct {
     void (*progress)(void *ctx, uint64_t rows, uint64_t of); /* or NULL */
 } qsr_evaluate_options;
 
-/* Scores exactly dataset->held_rows rows, from the first held-out unit on; with none, only what the weights alone tell. The
- * result depends neither on threads nor on how rows are read. */
-qsr_status qsr_evaluate(const qsr_sae *, const qsr_dataset *, const qsr_evaluate_options *, qsr_evaluation *ret, qsr_error *e);
+/* One SAE to judge, and what became of it. */
+typedef struct {
+    const qsr_sae *sae;
+    size_t tap;               /* of the dataset, which rows it reads */
+    const char *tokens_csv;   /* path to write, or NULL */
+    int64_t layer;            /* for its first column; negative: unknown */
+    qsr_evaluation evaluation; /* out */
+    qsr_error error;          /* out: code != QSR_OK when this one failed; the others are judged all the same */
+} qsr_judged;
+
+typedef struct {
+    void *ctx;
+    void (*progress)(void *ctx, uint64_t rows, uint64_t of); /* or NULL */
+} qsr_evaluate_options;
+
+/* Scores exactly dataset->held_rows rows, from the first held-out unit on, in one pass for all of them; with none, only what the
+ * weights alone tell. The results depend neither on threads nor on how rows are read nor on company. An error of the data is
+ * returned. */
+qsr_status qsr_evaluate(qsr_judged *judged, size_t n, const qsr_dataset *, const qsr_evaluate_options *, qsr_error *e);
 
 /* Every value in order, name by name, for result files and tables: index counts up until NULL is returned. */
 const char *qsr_evaluation_value(const qsr_evaluation *, size_t index, double *ret_value);

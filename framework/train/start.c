@@ -8,102 +8,87 @@
 #include "base/sizes.h"
 #include "math/rows.h"
 
-enum { SAMPLE_ROWS = 65536, ROWS_AT_ONCE = 4096, MEDIAN_ROUNDS = 100 };
+enum { ROWS_AT_ONCE = 4096, MEDIAN_ROUNDS = 100 };
 
-/* Calls `take` for the sample's rows, a piece at a time, normalised or raw. */
-typedef void (*row_taker)(void *arg, const float *rows, size_t n, size_t d);
-
-static qsr_status sample(const qsr_learner *l, const qsr_dataset *data, bool normalised, row_taker take, void *arg, qsr_error *e)
-{
-    size_t d = l->d_in;
-    qsr_cursor *cursor;
-    qsr_status status = qsr_cursor_create(data, &l->spec->data, &cursor, e);
-    if (status) return status;
-    uint64_t left = qsr_cursor_epoch_rows(cursor);
-    if (left > SAMPLE_ROWS) left = SAMPLE_ROWS;
-    float *rows = qsr_block_raw(ROWS_AT_ONCE, d * sizeof(float));
-    if (!rows) status = qsr_fail_nomem(e, "the sample of rows", ROWS_AT_ONCE * d * sizeof(float));
-    while (!status && left) {
-        size_t n = qsr_min_size((size_t)left, ROWS_AT_ONCE), got;
-        status = qsr_cursor_next(cursor, n, rows, &got, e);
-        if (status) break;
-        if (normalised) qsr_normalise_rows(&l->sae.normalise, rows, got, d, rows, NULL);
-        take(arg, rows, got, d);
-        left -= got;
-    }
-    qsr_block_free(rows);
-    qsr_cursor_free(cursor);
-    return status == QSR_END ? QSR_OK : status;
-}
-
-/* ---- the dataset's scale ----------------------------------------------------------------------------------------- */
-
-struct norm_sum {
-    double sum;
+/* A dataset scale s is known only at the end, but the mean of s * raw is s times the mean of raw: one pass serves both. */
+struct qsr_starter {
+    qsr_learner *learner;
+    bool mean, median, scale; /* what is wanted of the rows */
+    double *sum;              /* [d_in] of rows, normalised unless by the dataset's scale */
+    double norms;             /* sum of ||raw|| */
     uint64_t rows;
+    float *kept;              /* [QSR_START_ROWS][d_in] the rows that went into sum, for the median */
+    float *buffer;            /* [ROWS_AT_ONCE][d_in] */
 };
 
-static void take_norms(void *arg, const float *rows, size_t n, size_t d)
+static qsr_status first_weights(qsr_learner *l, qsr_error *e)
 {
-    struct norm_sum *s = arg;
-    for (size_t r = 0; r < n; r++) s->sum += qsr_row_norm(rows + r * d, d);
-    s->rows += n;
-}
-
-static qsr_status estimate_scale(qsr_learner *l, const qsr_dataset *data, qsr_error *e)
-{
-    if (l->sae.normalise.mode != QSR_NORMALISE_DATASET) return QSR_OK;
-    struct norm_sum s = {0};
-    qsr_status status = sample(l, data, false, take_norms, &s, e);
-    if (status) return status;
-    if (!(s.sum > 0)) return qsr_fail(e, QSR_E_INPUT, "sae.normalize: dataset cannot scale rows that are all zero");
-    l->sae.normalise.scale = sqrt((double)l->d_in) / (s.sum / (double)s.rows);
+    const qsr_sae_options *o = &l->spec->sae;
+    if (o->init_from) return qsr_params_load(&l->sae.params, o->init_from, l->sae.activation, e);
+    qsr_params_init(&l->sae.params, o->init, o->init_scale, l->spec->seed, l->pool);
     return QSR_OK;
 }
 
-/* ---- the initial b_dec ------------------------------------------------------------------------------------------- */
-
-struct mean {
-    double *sum;
-    uint64_t rows;
-};
-
-static void take_mean(void *arg, const float *rows, size_t n, size_t d)
+qsr_status qsr_starter_create(qsr_learner *l, qsr_starter **ret, qsr_error *e)
 {
-    struct mean *m = arg;
-    for (size_t r = 0; r < n; r++)
-        for (size_t i = 0; i < d; i++) m->sum[i] += rows[r * d + i];
-    m->rows += n;
+    const qsr_sae_options *o = &l->spec->sae;
+    qsr_status status = first_weights(l, e);
+    if (status) return status;
+    qsr_starter *s = qsr_xcalloc(1, sizeof *s);
+    *s = (qsr_starter){.learner = l, .scale = l->sae.normalise.mode == QSR_NORMALISE_DATASET};
+    s->median = !o->init_from && strcmp(o->b_dec_init, "geometric_median") == 0;
+    s->mean = s->median || (!o->init_from && strcmp(o->b_dec_init, "mean") == 0);
+    s->sum = qsr_xcalloc(l->d_in, sizeof(double));
+    s->buffer = qsr_block_raw(ROWS_AT_ONCE, l->d_in * sizeof(float));
+    if (s->median) s->kept = qsr_block_raw(QSR_START_ROWS, l->d_in * sizeof(float));
+    if (s->buffer && (!s->median || s->kept)) {
+        *ret = s;
+        return QSR_OK;
+    }
+    qsr_starter_free(s);
+    return qsr_fail_nomem(e, "the first rows", QSR_START_ROWS * l->d_in * sizeof(float));
 }
 
-static qsr_status start_at_mean(qsr_learner *l, const qsr_dataset *data, qsr_error *e)
+void qsr_starter_free(qsr_starter *s)
 {
-    struct mean m = {qsr_xcalloc(l->d_in, sizeof(double)), 0};
-    qsr_status status = sample(l, data, true, take_mean, &m, e);
-    for (size_t i = 0; !status && i < l->d_in; i++) l->sae.params.b_dec[i] = (float)(m.sum[i] / (double)m.rows);
-    free(m.sum);
-    return status;
+    if (!s) return;
+    free(s->sum);
+    qsr_block_free(s->kept);
+    qsr_block_free(s->buffer);
+    free(s);
 }
 
-struct collected {
-    float *rows;
-    size_t n;
-};
+bool qsr_starter_wants_rows(const qsr_starter *s) { return s->mean || s->scale; }
 
-static void take_rows(void *arg, const float *rows, size_t n, size_t d)
+static void take_piece(qsr_starter *s, const float *raw, size_t n)
 {
-    struct collected *c = arg;
-    memcpy(c->rows + c->n * d, rows, n * d * sizeof *rows);
-    c->n += n;
+    size_t d = s->learner->d_in;
+    const float *rows = raw;
+    for (size_t r = 0; s->scale && r < n; r++) s->norms += qsr_row_norm(raw + r * d, d);
+    if (!s->scale) {
+        qsr_normalise_rows(&s->learner->sae.normalise, raw, n, d, s->buffer, NULL);
+        rows = s->buffer;
+    }
+    for (size_t r = 0; s->mean && r < n; r++)
+        for (size_t i = 0; i < d; i++) s->sum[i] += rows[r * d + i];
+    if (s->kept) memcpy(s->kept + s->rows * d, rows, n * d * sizeof *rows);
+    s->rows += n;
+}
+
+void qsr_starter_take(qsr_starter *s, const float *raw, size_t n)
+{
+    for (size_t at = 0; at < n; at += ROWS_AT_ONCE)
+        take_piece(s, raw + at * s->learner->d_in, qsr_min_size(ROWS_AT_ONCE, n - at));
 }
 
 /* next = the mean of rows weighted by 1 / distance to `at`; returns how far it moved. */
-static double weiszfeld_round(const struct collected *c, size_t d, double *at, double *next)
+static double weiszfeld_round(const qsr_starter *s, double *at, double *next)
 {
+    size_t d = s->learner->d_in;
     double weights = 0, moved = 0;
     memset(next, 0, d * sizeof *next);
-    for (size_t r = 0; r < c->n; r++) {
-        const float *row = c->rows + r * d;
+    for (size_t r = 0; r < s->rows; r++) {
+        const float *row = s->kept + r * d;
         double squares = 0;
         for (size_t i = 0; i < d; i++) squares += (row[i] - at[i]) * (row[i] - at[i]);
         double weight = 1 / fmax(sqrt(squares), 1e-12);
@@ -119,36 +104,60 @@ static double weiszfeld_round(const struct collected *c, size_t d, double *at, d
 }
 
 /* The geometric median by Weiszfeld's iteration from the mean: at most 100 rounds, until a round moves less than 1e-5 (as in
- * Gao et al. 2024, arXiv 2406.04093, and dictionary_learning). */
-static qsr_status start_at_median(qsr_learner *l, const qsr_dataset *data, qsr_error *e)
+ * Gao et al. 2024, arXiv 2406.04093, and dictionary_learning). `at` holds the mean and becomes the median. */
+static void find_median(const qsr_starter *s, double *at)
 {
-    size_t d = l->d_in;
-    qsr_status status = start_at_mean(l, data, e);
-    struct collected c = {qsr_block_raw(SAMPLE_ROWS, d * sizeof(float)), 0};
-    double *at = qsr_xcalloc(2 * d, sizeof(double));
-    if (!status && !c.rows) status = qsr_fail_nomem(e, "the sample for geometric_median", SAMPLE_ROWS * d * sizeof(float));
-    if (!status) status = sample(l, data, true, take_rows, &c, e);
-    for (size_t i = 0; !status && i < d; i++) at[i] = l->sae.params.b_dec[i];
-    for (int round = 0; !status && round < MEDIAN_ROUNDS; round++)
-        if (weiszfeld_round(&c, d, at, at + d) < 1e-5) break;
-    for (size_t i = 0; !status && i < d; i++) l->sae.params.b_dec[i] = (float)at[i];
-    qsr_block_free(c.rows);
-    free(at);
+    double *next = qsr_xcalloc(s->learner->d_in, sizeof *next);
+    for (int round = 0; round < MEDIAN_ROUNDS; round++)
+        if (weiszfeld_round(s, at, next) < 1e-5) break;
+    free(next);
+}
+
+qsr_status qsr_starter_finish(qsr_starter *s, qsr_error *e)
+{
+    qsr_learner *l = s->learner;
+    double factor = 1;
+    if (s->scale) {
+        if (!(s->norms > 0)) return qsr_fail(e, QSR_E_INPUT, "sae.normalize: dataset cannot scale rows that are all zero");
+        factor = l->sae.normalise.scale = sqrt((double)l->d_in) / (s->norms / (double)s->rows);
+    }
+    if (s->mean) {
+        for (size_t i = 0; i < l->d_in; i++) s->sum[i] /= (double)s->rows;
+        if (s->median) find_median(s, s->sum);
+        for (size_t i = 0; i < l->d_in; i++) l->sae.params.b_dec[i] = (float)(factor * s->sum[i]);
+    }
+    qsr_sae_refresh(&l->sae);
+    return QSR_OK;
+}
+
+static qsr_status feed(qsr_starter *s, const qsr_dataset *data, qsr_cursor *cursor, qsr_error *e)
+{
+    uint64_t left = qsr_cursor_epoch_rows(cursor);
+    if (left > QSR_START_ROWS) left = QSR_START_ROWS;
+    float *rows = qsr_block_raw(ROWS_AT_ONCE, data->d_in * sizeof(float));
+    qsr_status status = rows ? QSR_OK : qsr_fail_nomem(e, "the first rows", ROWS_AT_ONCE * data->d_in * sizeof(float));
+    while (!status && left) {
+        size_t got;
+        status = qsr_cursor_next(cursor, qsr_min_size((size_t)left, ROWS_AT_ONCE), rows, &got, e);
+        if (!status) qsr_starter_take(s, rows, got);
+        left -= got;
+    }
+    qsr_block_free(rows);
     return status;
 }
 
 qsr_status qsr_learner_start(qsr_learner *l, const qsr_dataset *data, qsr_error *e)
 {
-    const qsr_sae_options *o = &l->spec->sae;
-    qsr_status status = estimate_scale(l, data, e);
+    qsr_starter *s;
+    qsr_cursor *cursor = NULL;
+    qsr_status status = qsr_starter_create(l, &s, e);
     if (status) return status;
-    if (o->init_from) {
-        status = qsr_params_load(&l->sae.params, o->init_from, l->sae.activation, e);
-    } else {
-        qsr_params_init(&l->sae.params, o->init, o->init_scale, l->spec->seed, l->pool);
-        if (strcmp(o->b_dec_init, "mean") == 0) status = start_at_mean(l, data, e);
-        else if (strcmp(o->b_dec_init, "geometric_median") == 0) status = start_at_median(l, data, e);
+    if (qsr_starter_wants_rows(s)) {
+        status = qsr_cursor_create(data, &l->spec->data, &cursor, e);
+        if (!status) status = feed(s, data, cursor, e);
+        qsr_cursor_free(cursor);
     }
-    if (!status) qsr_sae_refresh(&l->sae);
+    if (!status) status = qsr_starter_finish(s, e);
+    qsr_starter_free(s);
     return status;
 }

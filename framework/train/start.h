@@ -7,6 +7,20 @@
 #include "data/cursor.h"
 #include "train/learner.h"
 
-/* normalize: dataset, then init or init_from, then b_dec_init. */
+enum { QSR_START_ROWS = 65536 };
+
+typedef struct qsr_starter qsr_starter;
+
+/* Initial weights, or those of init_from. The learner is ready after qsr_starter_finish. */
+qsr_status qsr_starter_create(qsr_learner *, qsr_starter **ret, qsr_error *e);
+void qsr_starter_free(qsr_starter *); /* NULL is fine */
+/* Whether it wants the first rows of the stream at all. */
+bool qsr_starter_wants_rows(const qsr_starter *);
+/* raw[n][d_in], in stream order; those beyond the first 65,536 are not to be given. */
+void qsr_starter_take(qsr_starter *, const float *raw, size_t n);
+/* The dataset's scale and b_dec from what was taken. */
+qsr_status qsr_starter_finish(qsr_starter *, qsr_error *e);
+
+/* All of it for one learner on a dataset with one tap. */
 qsr_status qsr_learner_start(qsr_learner *, const qsr_dataset *, qsr_error *e);
 #endif
