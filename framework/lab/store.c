@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -15,10 +16,10 @@ void qsr_store_name(qsr_store *s, const char *out, const qsr_spec *spec)
 
 const char *qsr_store_path(qsr_store *s, const char *file) { return qsr_path_join(&s->arena, s->folder, file); }
 
-static qsr_status open_log(qsr_store *s, const char *file, FILE **ret, qsr_error *e)
+static qsr_status open_log(qsr_store *s, const char *file, const char *mode, FILE **ret, qsr_error *e)
 {
     const char *path = qsr_store_path(s, file);
-    *ret = fopen(path, "we");
+    *ret = fopen(path, mode);
     return *ret ? QSR_OK : qsr_fail_errno(e, "write", path);
 }
 
@@ -33,14 +34,41 @@ static qsr_status write_spec(qsr_store *s, const qsr_spec *spec, qsr_error *e)
 
 qsr_status qsr_store_create(qsr_store *s, const qsr_spec *spec, qsr_error *e)
 {
-    static const char *const leftovers[] = {"result.json", "tokens.csv", "sae", "metrics.jsonl", "timing.jsonl"};
+    static const char *const leftovers[] = {"result.json", "checkpoint", "tokens.csv", "sae", "metrics.jsonl", "timing.jsonl"};
     qsr_status status = qsr_mkdirs(s->folder, e);
     for (size_t i = 0; !status && i < sizeof leftovers / sizeof *leftovers; i++)
         status = qsr_remove_tree(qsr_store_path(s, leftovers[i]), e);
     if (!status) status = write_spec(s, spec, e);
-    if (!status) status = open_log(s, "metrics.jsonl", &s->metrics, e);
-    if (!status) status = open_log(s, "timing.jsonl", &s->timing, e);
+    if (!status) status = open_log(s, "metrics.jsonl", "we", &s->metrics, e);
+    if (!status) status = open_log(s, "timing.jsonl", "we", &s->timing, e);
     return status;
+}
+
+/* A log shorter than its checkpoint says was tampered with or lost: going on would leave a hole. */
+static qsr_status cut_metrics(qsr_store *s, qsr_error *e)
+{
+    const char *path = qsr_store_path(s, "metrics.jsonl");
+    struct stat about;
+    if (stat(path, &about) != 0 || (uint64_t)about.st_size < s->metrics_bytes)
+        return qsr_fail(e, QSR_E_STATE, "%s is shorter than its checkpoint says; --rerun all begins anew", path);
+    return truncate(path, (off_t)s->metrics_bytes) == 0 ? QSR_OK : qsr_fail_errno(e, "cut", path);
+}
+
+qsr_status qsr_store_resume(qsr_store *s, qsr_error *e)
+{
+    qsr_status status = cut_metrics(s, e);
+    if (!status) status = open_log(s, "metrics.jsonl", "ae", &s->metrics, e);
+    if (!status) status = open_log(s, "timing.jsonl", "ae", &s->timing, e);
+    return status;
+}
+
+qsr_status qsr_store_sync(qsr_store *s, uint64_t *ret_bytes, qsr_error *e)
+{
+    struct stat about;
+    if (fflush(s->metrics) != 0 || fsync(fileno(s->metrics)) != 0 || fstat(fileno(s->metrics), &about) != 0)
+        return qsr_fail_errno(e, "write", qsr_store_path(s, "metrics.jsonl"));
+    *ret_bytes = (uint64_t)about.st_size;
+    return QSR_OK;
 }
 
 void qsr_store_close(qsr_store *s)

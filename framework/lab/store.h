@@ -17,12 +17,18 @@ typedef struct {
     qsr_arena arena;
     const char *folder;
     FILE *metrics, *timing; /* open while training */
+    bool resumed;           /* from a checkpoint that goes with the first metrics_bytes of metrics.jsonl */
+    uint64_t metrics_bytes;
 } qsr_store;
 
 /* Names the folder; creates nothing. */
 void qsr_store_name(qsr_store *, const char *out, const qsr_spec *);
 /* Creates the folder, removes what an earlier attempt left in it, writes spec.yaml. */
 qsr_status qsr_store_create(qsr_store *, const qsr_spec *, qsr_error *e);
+/* Opens what an interrupted run left: metrics.jsonl is cut to metrics_bytes, timing.jsonl goes on. */
+qsr_status qsr_store_resume(qsr_store *, qsr_error *e);
+/* metrics.jsonl flushed and on disk, and how long it is: before a checkpoint refers to it. */
+qsr_status qsr_store_sync(qsr_store *, uint64_t *ret_bytes, qsr_error *e);
 void qsr_store_close(qsr_store *);
 const char *qsr_store_path(qsr_store *, const char *file); /* lives as long as the store */
 

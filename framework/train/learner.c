@@ -46,6 +46,15 @@ static qsr_status create_losses(qsr_learner *l, qsr_error *e)
     return QSR_OK;
 }
 
+static void free_losses(qsr_learner *l)
+{
+    for (size_t i = 0; i < l->n_losses; i++) {
+        qsr_made_free(l->losses[i].made);
+        free(l->losses[i].share);
+    }
+    free(l->losses);
+}
+
 static qsr_status create_params(qsr_learner *l, qsr_error *e)
 {
     const qsr_params_ops *ops = qsr_made_extension(l->sae.activation, QSR_EXT_PARAMS);
@@ -132,24 +141,50 @@ qsr_status qsr_learner_create(const qsr_spec *spec, size_t d_in, qsr_pool *pool,
     return QSR_OK;
 }
 
+qsr_status qsr_learner_check(const qsr_spec *spec, size_t d_in, const qsr_block **ret_blame, qsr_error *e)
+{
+    qsr_learner l = {.spec = spec, .d_in = d_in, .d_sae = (size_t)spec->sae.d_sae, .batch = (size_t)spec->train.batch, .n_blocks = 1};
+    qsr_shape shape = {.struct_size = sizeof shape, .d_in = d_in, .d_sae = l.d_sae, .batch_rows = l.batch,
+                       .dead_after = spec->train.dead_after};
+    qsr_made *activation = NULL;
+    *ret_blame = &spec->activation;
+    qsr_status status =
+        qsr_made_create(spec->activation.plugin, &shape, spec->activation.values, spec->seed, NULL, &activation, e);
+    qsr_made_free(activation);
+    if (status) return status;
+    status = create_losses(&l, e);
+    *ret_blame = status ? &spec->losses[l.n_losses - 1] : NULL;
+    free_losses(&l);
+    return status;
+}
+
+static void free_buffers(qsr_learner *l)
+{
+    for (size_t i = 0; i < l->n_work; i++) qsr_block_destroy(&l->work[i]);
+    for (size_t b = 0; l->kept && b < l->n_blocks; b++) qsr_code_free(&l->kept[b]);
+    free(l->work);
+    free(l->kept);
+    l->work = NULL;
+    l->kept = NULL;
+    l->n_work = 0;
+    qsr_block_free(l->x);
+    qsr_block_free(l->xhat);
+    l->x = l->xhat = NULL;
+    qsr_gradient_free(&l->gradient);
+    qsr_adam_free(&l->adam);
+}
+
+void qsr_learner_retire(qsr_learner *l) { free_buffers(l); }
+
 void qsr_learner_free(qsr_learner *l)
 {
     if (!l) return;
-    for (size_t i = 0; i < l->n_losses; i++) {
-        qsr_made_free(l->losses[i].made);
-        free(l->losses[i].share);
-    }
-    for (size_t i = 0; i < l->n_work; i++) qsr_block_destroy(&l->work[i]);
-    for (size_t b = 0; l->kept && b < l->n_blocks; b++) qsr_code_free(&l->kept[b]);
-    free(l->losses);
-    free(l->work);
-    free(l->kept);
+    free_losses(l);
+    free_buffers(l);
     free(l->l0_share);
     free(l->l1_share);
-    void *blocks[] = {l->x, l->xhat, l->fired, l->silent, l->param_before[0], l->param_before[1]};
+    void *blocks[] = {l->fired, l->silent, l->param_before[0], l->param_before[1]};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) qsr_block_free(blocks[i]);
-    qsr_gradient_free(&l->gradient);
-    qsr_adam_free(&l->adam);
     qsr_sae_free(&l->sae);
     free(l);
 }

@@ -70,6 +70,11 @@ qsr_status qsr_learner_create(const qsr_spec *, size_t d_in, qsr_pool *, qsr_lea
                               qsr_error *e);
 void qsr_learner_free(qsr_learner *);
 
+/* Whether the spec's plugins accept their options for rows of width d_in: what creation would find, without its memory. */
+qsr_status qsr_learner_check(const qsr_spec *, size_t d_in, const qsr_block **ret_blame, qsr_error *e);
+/* Training is over: gives back all but the SAE, the counters and the last report. */
+void qsr_learner_retire(qsr_learner *);
+
 /* One training step on raw[batch][d_in]. QSR_E_NUMERIC when the loss or the gradient is not finite: the learner is then
  * finished, but its report stands. */
 qsr_status qsr_learner_step(qsr_learner *, const float *raw, qsr_error *e);

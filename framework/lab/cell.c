@@ -1,0 +1,339 @@
+#include "lab/cell.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sizes.h"
+#include "math/blas.h"
+#include "math/kernel.h"
+
+enum { LARGEST_JSON = 64 << 20, KEPT_CHECKPOINTS = 2 };
+
+/* ---- preparation: nothing on disk -------------------------------------------------------------------------------- */
+
+static qsr_status check_length(const qsr_cell *c, qsr_error *e)
+{
+    const qsr_spec *spec = c->spec;
+    uint64_t per_epoch = c->data->train_units == UINT64_MAX ? UINT64_MAX : c->data->train_units * c->data->rows_per_unit;
+    uint64_t tokens = c->learner->steps * c->learner->batch, epochs = (uint64_t)spec->data.epochs;
+    if (c->learner->steps == 0)
+        return qsr_fail(e, QSR_E_OPTION, "train.tokens=%" PRId64 " is less than one batch of %zu", spec->train.tokens,
+                        c->learner->batch);
+    if (epochs == 0 || per_epoch == UINT64_MAX || per_epoch * epochs >= tokens) return QSR_OK;
+    return qsr_fail(e, QSR_E_OPTION, "train.tokens=%" PRId64 " asks for more than the %" PRIu64 " rows of dataset.epochs=%" PRIu64,
+                    spec->train.tokens, per_epoch * epochs, epochs);
+}
+
+qsr_status qsr_cell_prepare(qsr_cell *c, const qsr_spec *spec, const qsr_run_options *options, qsr_run_summary *summary,
+                            const qsr_dataset *data, size_t tap, qsr_problems *problems, qsr_error *e)
+{
+    const qsr_block *guilty = NULL;
+    *c = (qsr_cell){.spec = spec, .options = options, .summary = summary, .data = data, .tap = tap, .lock = -1};
+    qsr_store_name(&c->store, options->out, spec);
+    snprintf(summary->folder, sizeof summary->folder, "%s", c->store.folder);
+    qsr_status status = qsr_learner_create(spec, data->d_in, options->pool, &c->learner, &guilty, e);
+    if (status && guilty) qsr_spec_blame(spec, guilty, e, problems);
+    if (!status) status = check_length(c, e);
+    if (!status) status = qsr_manifest_make(spec, options, data, &c->manifest, e);
+    if (status) return status;
+    c->rows = qsr_block_raw(c->learner->batch, data->d_in * sizeof(float));
+    return c->rows ? QSR_OK : qsr_fail_nomem(e, "a batch of rows", c->learner->batch * data->d_in * sizeof(float));
+}
+
+/* ---- what is already there --------------------------------------------------------------------------------------- */
+
+static void leave(qsr_cell *c, qsr_run_outcome outcome, const char *reason)
+{
+    c->summary->outcome = outcome;
+    snprintf(c->summary->reason, sizeof c->summary->reason, "%s", reason);
+    c->over = true;
+}
+
+/* The lock is on the folder itself and dies with the process. Returns false when another process has it. */
+static bool lock_folder(qsr_cell *c)
+{
+    c->lock = open(c->store.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (c->lock < 0 || flock(c->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return true;
+    close(c->lock);
+    c->lock = -1;
+    leave(c, QSR_RUN_BUSY, "another process is training it");
+    return false;
+}
+
+static json_t *read_json(qsr_cell *c, const char *file)
+{
+    json_t *json = NULL;
+    if (!qsr_exists(qsr_store_path(&c->store, file))) return NULL;
+    qsr_json_read(qsr_store_path(&c->store, file), LARGEST_JSON, &json, NULL);
+    return json;
+}
+
+static int newest_first(const struct dirent **a, const struct dirent **b) { return -strcmp((*a)->d_name, (*b)->d_name); }
+
+static int is_checkpoint(const struct dirent *entry)
+{
+    return qsr_starts_with(entry->d_name, "step-") && qsr_ends_with(entry->d_name, ".safetensors");
+}
+
+/* Paths of the checkpoints, newest first, in the store's arena; returns how many. */
+static size_t list_checkpoints(qsr_cell *c, const char ***ret_paths)
+{
+    struct dirent **entries;
+    const char *folder = qsr_store_path(&c->store, "checkpoint");
+    int n = scandir(folder, &entries, is_checkpoint, newest_first);
+    *ret_paths = qsr_arena_alloc(&c->store.arena, n > 0 ? (size_t)n : 1, sizeof **ret_paths);
+    for (int i = 0; i < n; i++) {
+        (*ret_paths)[i] = qsr_path_join(&c->store.arena, folder, entries[i]->d_name);
+        free(entries[i]);
+    }
+    if (n >= 0) free(entries);
+    return n > 0 ? (size_t)n : 0;
+}
+
+static qsr_status check_machine(const qsr_cell *c, const qsr_checkpoint_note *note, qsr_error *e)
+{
+    qsr_blas_info blas;
+    qsr_blas_describe(&blas);
+    const char *isa = qsr_kernels_get()->isa;
+    if (strcmp(note->isa, isa) == 0 && strcmp(note->kernel, blas.core) == 0) return QSR_OK;
+    if (c->options->force) {
+        qsr_log(QSR_LOG_WARNING, "%s: resumed under %s and BLAS kernel %s, begun under %s and %s", c->spec->id, isa, blas.core,
+                note->isa, note->kernel);
+        json_object_set_new(c->manifest.root, "forced", json_true());
+        return QSR_OK;
+    }
+    return qsr_fail(e, QSR_E_STATE,
+                    "%s was begun with instruction set %s and BLAS kernel %s; here they are %s and %s, which would give other "
+                    "bytes: go on there, force it with --force, or begin anew with --rerun all",
+                    c->spec->id, note->isa, note->kernel, isa, blas.core);
+}
+
+/* The newest checkpoint that is sound; those that are not are named in warnings. */
+static qsr_status resume(qsr_cell *c, const json_t *manifest, qsr_error *e)
+{
+    const char **paths;
+    size_t n = list_checkpoints(c, &paths);
+    for (size_t i = 0; i < n; i++) {
+        qsr_error why = {0};
+        qsr_checkpoint_note note;
+        const char *stale = manifest ? qsr_manifest_stale(&c->store.arena, manifest, c->manifest.root) : "its manifest is missing";
+        if (stale)
+            return qsr_fail(e, QSR_E_STATE, "%s cannot go on where it was interrupted, since %s; --rerun stale begins anew",
+                            c->spec->id, stale);
+        if (qsr_checkpoint_read(c->learner, &note, paths[i], &why)) {
+            qsr_log(QSR_LOG_WARNING, "%s; trying the one before", why.text);
+            c->learner->step = 0;
+            continue;
+        }
+        qsr_status status = check_machine(c, &note, e);
+        if (status) return status;
+        c->store.metrics_bytes = note.metrics_bytes;
+        c->store.resumed = c->summary->resumed = true;
+        c->first_step = c->learner->step;
+        c->seen = c->first_step * c->learner->batch;
+        return QSR_OK;
+    }
+    return QSR_OK;
+}
+
+/* Finished cells: over, unless asked to be trained again. */
+static void look_at_result(qsr_cell *c, const json_t *result, const json_t *manifest)
+{
+    const char *status = json_string_value(json_object_get(result, "status"));
+    const char *stale = manifest ? qsr_manifest_stale(&c->store.arena, manifest, c->manifest.root) : "its manifest is missing";
+    unsigned rerun = c->options->rerun;
+    if (rerun & QSR_RERUN_ALL) return;
+    if (status && strcmp(status, "failed") == 0) {
+        const char *reason = json_string_value(json_object_get(result, "reason"));
+        if (!(rerun & QSR_RERUN_FAILED))
+            leave(c, QSR_RUN_FAILED, qsr_arena_printf(&c->store.arena, "%s (earlier; --rerun failed tries again)", reason ? reason : "?"));
+    } else if (stale) {
+        if (!(rerun & QSR_RERUN_STALE))
+            leave(c, QSR_RUN_STALE, qsr_arena_printf(&c->store.arena, "%s (--rerun stale trains it again)", stale));
+    } else {
+        leave(c, QSR_RUN_SKIPPED, "complete already");
+    }
+}
+
+qsr_status qsr_cell_look(qsr_cell *c, qsr_error *e)
+{
+    if (!qsr_is_folder(c->store.folder) || !lock_folder(c)) return QSR_OK;
+    json_t *result = read_json(c, "result.json"), *manifest = read_json(c, "manifest.json");
+    qsr_status status = QSR_OK;
+    bool anew = c->options->rerun & QSR_RERUN_ALL;
+    if (result) look_at_result(c, result, manifest);
+    else if (!anew) status = resume(c, manifest, e);
+    if (status == QSR_E_STATE && c->options->rerun & QSR_RERUN_STALE) status = QSR_OK;
+    json_decref(result);
+    json_decref(manifest);
+    return status;
+}
+
+qsr_status qsr_cell_open(qsr_cell *c, qsr_error *e)
+{
+    qsr_status status = QSR_OK;
+    if (c->lock < 0) { /* new; somebody else may make it at the same moment */
+        status = qsr_mkdirs(c->store.folder, e);
+        if (status || !lock_folder(c)) return status;
+    }
+    status = c->store.resumed ? qsr_store_resume(&c->store, e) : qsr_store_create(&c->store, c->spec, e);
+    if (!status) status = qsr_manifest_write(&c->manifest, &c->store, false, e);
+    c->begun = qsr_clock();
+    return status;
+}
+
+/* ---- training ---------------------------------------------------------------------------------------------------- */
+
+void qsr_cell_fail(qsr_cell *c, const qsr_error *why)
+{
+    qsr_error second = {0};
+    leave(c, QSR_RUN_FAILED, why->text);
+    qsr_result result = {"failed", c->summary->reason, c->learner, c->data, NULL};
+    if (qsr_store_result(&c->store, &result, &second))
+        qsr_log(QSR_LOG_WARNING, "%s failed (%s), and the reason could not be written: %s", c->spec->id, why->text, second.text);
+}
+
+static bool is_logged(const qsr_learner *l)
+{
+    return l->report.step % (uint64_t)l->spec->train.log_every == 0 || l->report.step + 1 == l->steps;
+}
+
+static qsr_status log_timing(qsr_cell *c, qsr_error *e)
+{
+    const qsr_learner *l = c->learner;
+    json_t *line = json_object(), *phases = json_object();
+    double tokens = (double)((l->step - c->first_step) * l->batch);
+    json_object_set_new(line, "step", json_integer((json_int_t)l->report.step));
+    json_object_set_new(line, "wall_seconds", qsr_json_real(qsr_clock() - c->begun));
+    json_object_set_new(line, "step_seconds", qsr_json_real(c->seconds));
+    json_object_set_new(line, "tokens_per_second", qsr_json_real(tokens / c->seconds));
+    json_object_set_new(line, "data_reads", json_integer((json_int_t)qsr_dataset_reads(c->data)));
+    for (int p = 0; p < QSR_PHASES; p++) json_object_set_new(phases, qsr_phase_names[p], qsr_json_real(l->phase[p]));
+    json_object_set_new(line, "phases", phases);
+    return qsr_store_timing(&c->store, line, e);
+}
+
+static qsr_status take_step(qsr_cell *c, qsr_error *e)
+{
+    qsr_learner *l = c->learner;
+    const qsr_run_watcher *w = &c->options->watcher;
+    double start = qsr_clock();
+    qsr_status status = qsr_learner_step(l, c->rows, e);
+    c->seconds += qsr_clock() - start;
+    if (status) return status;
+    if (is_logged(l)) status = qsr_store_step(&c->store, l, e);
+    if (!status && is_logged(l)) status = log_timing(c, e);
+    if (!status && l->step < l->steps && l->step % (uint64_t)c->spec->train.checkpoint_every == 0)
+        status = qsr_cell_checkpoint(c, e);
+    if (w->step) w->step(w->ctx, c->spec, &l->report);
+    return status;
+}
+
+void qsr_cell_feed(qsr_cell *c, uint64_t at, const float *rows, size_t n)
+{
+    size_t d = c->learner->d_in, skip = 0;
+    if (at < c->seen) skip = (size_t)(c->seen - at < n ? c->seen - at : n); /* a resumed cell is ahead of the stream */
+    while (!c->over && skip < n && c->learner->step < c->learner->steps) {
+        size_t take = qsr_min_size(n - skip, c->learner->batch - c->have);
+        memcpy(c->rows + c->have * d, rows + skip * d, take * d * sizeof *rows);
+        c->have += take;
+        skip += take;
+        c->seen += take;
+        if (c->have < c->learner->batch) break;
+        c->have = 0;
+        qsr_error e = {0};
+        if (take_step(c, &e)) qsr_cell_fail(c, &e);
+    }
+}
+
+bool qsr_cell_trained(const qsr_cell *c) { return !c->over && c->learner->step == c->learner->steps; }
+
+/* ---- checkpoints ------------------------------------------------------------------------------------------------- */
+
+qsr_status qsr_cell_checkpoint(qsr_cell *c, qsr_error *e)
+{
+    char file[64];
+    qsr_blas_info blas;
+    qsr_checkpoint_note note = {0};
+    qsr_blas_describe(&blas);
+    snprintf(note.isa, sizeof note.isa, "%s", qsr_kernels_get()->isa);
+    snprintf(note.kernel, sizeof note.kernel, "%s", blas.core);
+    qsr_status status = qsr_store_sync(&c->store, &note.metrics_bytes, e);
+    if (!status) status = qsr_mkdirs(qsr_store_path(&c->store, "checkpoint"), e);
+    snprintf(file, sizeof file, "checkpoint/step-%012" PRIu64 ".safetensors", c->learner->step);
+    if (!status) status = qsr_checkpoint_write(c->learner, &note, qsr_store_path(&c->store, file), e);
+    if (status) return status;
+    const char **paths;
+    size_t n = list_checkpoints(c, &paths);
+    for (size_t i = KEPT_CHECKPOINTS; i < n; i++) unlink(paths[i]);
+    return QSR_OK;
+}
+
+void qsr_cell_pause(qsr_cell *c)
+{
+    qsr_error e = {0};
+    qsr_learner *l = c->learner;
+    if (c->over) return;
+    qsr_status status = qsr_cell_checkpoint(c, &e);
+    if (!status && l->step == l->steps) status = qsr_store_sae(&c->store, l, &e);
+    if (status) {
+        qsr_cell_fail(c, &e);
+        return;
+    }
+    c->summary->steps = l->step;
+    c->summary->tokens = l->step * l->batch;
+    c->summary->train_seconds = c->seconds;
+    c->summary->tokens_per_second = c->seconds > 0 ? (double)((l->step - c->first_step) * l->batch) / c->seconds : 0;
+    if (l->step == l->steps) {
+        qsr_learner_retire(l);
+    } else {
+        char reason[128];
+        snprintf(reason, sizeof reason, "stopped after step %" PRIu64 " of %" PRIu64 "; the same command goes on", l->step, l->steps);
+        leave(c, QSR_RUN_INTERRUPTED, reason);
+    }
+}
+
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
+
+void qsr_cell_finish(qsr_cell *c)
+{
+    qsr_error e = {0};
+    c->summary->evaluated = true;
+    qsr_result result = {"completed", NULL, c->learner, c->data, &c->summary->evaluation};
+    qsr_status status = qsr_store_result(&c->store, &result, &e);
+    if (!status) status = qsr_manifest_write(&c->manifest, &c->store, true, &e);
+    if (!status) status = qsr_remove_tree(qsr_store_path(&c->store, "checkpoint"), &e);
+    if (status) qsr_cell_fail(c, &e);
+    else leave(c, QSR_RUN_COMPLETED, "");
+}
+
+void qsr_cell_close(qsr_cell *c)
+{
+    qsr_starter_free(c->starter);
+    qsr_store_close(&c->store);
+    if (c->manifest.root) qsr_manifest_free(&c->manifest);
+    qsr_block_free(c->rows);
+    qsr_learner_free(c->learner);
+    if (c->lock >= 0) close(c->lock);
+    *c = (qsr_cell){.lock = -1, .over = true};
+}
+
+int64_t qsr_cell_layer(const qsr_spec *spec)
+{
+    for (size_t i = 0; i < spec->dataset.plugin->n_options; i++) {
+        const qsr_option *o = &spec->dataset.plugin->options[i];
+        int64_t layer;
+        if (o->type != QSR_OPT_INT || strcmp(o->name, "hook.layer") != 0) continue;
+        memcpy(&layer, (const char *)spec->dataset.values + o->offset, sizeof layer);
+        return layer;
+    }
+    return -1;
+}

@@ -1,0 +1,305 @@
+#include "lab/group.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/sizes.h"
+#include "data/cursor.h"
+
+enum { MOST_ROWS_AT_ONCE = 4096 };
+
+typedef struct {
+    const qsr_run_options *options;
+    qsr_dataset data;
+    size_t n;
+    qsr_cell *cells;
+    qsr_cursor *cursor;
+    float **rows;      /* [n_taps][chunk][d_in] */
+    size_t chunk;      /* rows read at once: no more than anybody's batch needs, which is not part of the arithmetic */
+    uint64_t at;       /* rows of the stream before those in `rows` */
+    size_t have;       /* rows in `rows` */
+} group;
+
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
+
+static qsr_status open_data(group *g, const qsr_spec *const *specs, size_t n, size_t *taps, qsr_problems *problems, qsr_error *e)
+{
+    size_t guilty = 0;
+    qsr_status status = qsr_dataset_open_many(specs, n, g->options->pool, &g->data, taps, &guilty, e);
+    if (status) qsr_spec_blame(specs[guilty], &specs[guilty]->dataset, e, problems);
+    return status;
+}
+
+static qsr_status prepare_cells(group *g, const qsr_spec *const *specs, qsr_run_summary *const *summaries, const size_t *taps,
+                                qsr_problems *problems, qsr_error *e)
+{
+    qsr_status status = QSR_OK;
+    for (size_t i = 0; !status && i < g->n; i++) {
+        status = qsr_cell_prepare(&g->cells[i], specs[i], g->options, summaries[i], &g->data, taps[i], problems, e);
+        if (!status) status = qsr_cell_look(&g->cells[i], e);
+        if (status == QSR_E_STATE) { /* this one cannot go on; the others can */
+            g->cells[i].over = true;
+            summaries[i]->outcome = QSR_RUN_STALE;
+            snprintf(summaries[i]->reason, sizeof summaries[i]->reason, "%s", e->text);
+            *e = (qsr_error){0};
+            status = QSR_OK;
+        }
+        if (!status && g->cells[i].over) qsr_cell_close(&g->cells[i]); /* its memory is not needed */
+    }
+    return status;
+}
+
+static size_t count_active(const group *g)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < g->n; i++) n += !g->cells[i].over;
+    return n;
+}
+
+/* ---- starting fresh cells: the first rows of the stream, once for all -------------------------------------------- */
+
+static bool is_fresh(const qsr_cell *c) { return !c->over && !c->summary->resumed; }
+
+static bool somebody_wants_tap(const group *g, size_t tap)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (g->cells[i].starter && g->cells[i].tap == tap && qsr_starter_wants_rows(g->cells[i].starter)) return true;
+    return false;
+}
+
+static qsr_status feed_starters(group *g, qsr_error *e)
+{
+    qsr_cursor *cursor;
+    float **out = qsr_xcalloc(g->data.n_taps, sizeof *out);
+    bool wanted = false;
+    for (size_t tap = 0; tap < g->data.n_taps; tap++)
+        if (somebody_wants_tap(g, tap)) out[tap] = g->rows[tap], wanted = true;
+    qsr_status status = QSR_OK;
+    if (wanted) status = qsr_cursor_create(&g->data, &g->cells[0].spec->data, &cursor, e);
+    uint64_t left = wanted && !status ? qsr_cursor_epoch_rows(cursor) : 0;
+    if (left > QSR_START_ROWS) left = QSR_START_ROWS;
+    while (!status && left) {
+        size_t got, n = qsr_min_size((size_t)left, g->chunk);
+        status = qsr_cursor_next_taps(cursor, n, out, &got, e);
+        for (size_t i = 0; !status && i < g->n; i++)
+            if (g->cells[i].starter && qsr_starter_wants_rows(g->cells[i].starter))
+                qsr_starter_take(g->cells[i].starter, g->rows[g->cells[i].tap], got);
+        left -= n;
+    }
+    if (wanted && status != QSR_E_NOMEM) qsr_cursor_free(cursor);
+    free(out);
+    return status;
+}
+
+static qsr_status start_fresh_cells(group *g, qsr_error *e)
+{
+    qsr_status status = QSR_OK;
+    for (size_t i = 0; !status && i < g->n; i++)
+        if (is_fresh(&g->cells[i])) status = qsr_starter_create(g->cells[i].learner, &g->cells[i].starter, e);
+    if (!status) status = feed_starters(g, e);
+    for (size_t i = 0; !status && i < g->n; i++)
+        if (g->cells[i].starter) {
+            status = qsr_starter_finish(g->cells[i].starter, e);
+            qsr_starter_free(g->cells[i].starter);
+            g->cells[i].starter = NULL;
+        }
+    return status;
+}
+
+/* ---- the stream -------------------------------------------------------------------------------------------------- */
+
+static qsr_status allocate_rows(group *g, qsr_error *e)
+{
+    g->chunk = 1;
+    for (size_t i = 0; i < g->n; i++)
+        if (!g->cells[i].over) g->chunk = qsr_max_size(g->chunk, qsr_min_size(g->cells[i].learner->batch, MOST_ROWS_AT_ONCE));
+    g->rows = qsr_xcalloc(g->data.n_taps, sizeof *g->rows);
+    for (size_t tap = 0; tap < g->data.n_taps; tap++) {
+        g->rows[tap] = qsr_block_raw(g->chunk, g->data.d_in * sizeof(float));
+        if (!g->rows[tap]) return qsr_fail_nomem(e, "rows of the stream", g->chunk * g->data.d_in * sizeof(float));
+    }
+    return QSR_OK;
+}
+
+/* How far the stream is needed, and where it must begin. */
+static uint64_t rows_needed(const group *g)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        uint64_t need = g->cells[i].over ? 0 : g->cells[i].learner->steps * g->cells[i].learner->batch;
+        if (need > most) most = need;
+    }
+    return most;
+}
+
+static uint64_t earliest(const group *g)
+{
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < g->n; i++)
+        if (!g->cells[i].over && g->cells[i].seen < least) least = g->cells[i].seen;
+    return least;
+}
+
+static qsr_status read_rows(group *g, qsr_error *e)
+{
+    uint64_t left = rows_needed(g) - g->at;
+    size_t want = left < g->chunk ? (size_t)left : g->chunk;
+    qsr_status status = want ? qsr_cursor_next_taps(g->cursor, want, g->rows, &g->have, e) : QSR_OK;
+    if (!want) g->have = 0;
+    return status == QSR_END ? qsr_fail(e, QSR_E_INTERNAL, "the data ended early") : status;
+}
+
+/* The training cursor at the earliest cell's place, and the first rows: most of what can be wrong with data shows here. */
+static qsr_status open_stream(group *g, const qsr_spec *spec, qsr_error *e)
+{
+    qsr_status status = qsr_cursor_create(&g->data, &spec->data, &g->cursor, e);
+    if (status) return status;
+    g->at = earliest(g);
+    qsr_cursor_seek(g->cursor, qsr_cursor_position_of(g->cursor, g->at));
+    return read_rows(g, e);
+}
+
+/* ---- training ---------------------------------------------------------------------------------------------------- */
+
+static bool stopped(const group *g) { return g->options->stop && *g->options->stop; }
+
+static bool somebody_failed(const group *g)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (g->cells[i].summary && g->cells[i].summary->outcome == QSR_RUN_FAILED) return true;
+    return false;
+}
+
+static void fail_everybody(group *g, const qsr_error *why)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (!g->cells[i].over && !qsr_cell_trained(&g->cells[i])) qsr_cell_fail(&g->cells[i], why);
+}
+
+static void announce(const group *g)
+{
+    const qsr_run_watcher *w = &g->options->watcher;
+    uint64_t steps = 0, done = 0, tokens = 0;
+    size_t active = 0;
+    const char *name = "";
+    for (size_t i = 0; i < g->n; i++) {
+        if (g->cells[i].over) continue;
+        const qsr_learner *l = g->cells[i].learner;
+        steps += l->steps;
+        done += l->step;
+        tokens += l->step * l->batch;
+        name = g->cells[i].spec->name;
+        active++;
+    }
+    if (w->begin) w->begin(w->ctx, name, active, steps, done, tokens);
+}
+
+static void train(group *g)
+{
+    uint64_t needed = rows_needed(g);
+    while (g->have && !stopped(g)) {
+        for (size_t i = 0; i < g->n; i++)
+            if (!g->cells[i].over) qsr_cell_feed(&g->cells[i], g->at, g->rows[g->cells[i].tap], g->have);
+        g->at += g->have;
+        g->have = 0;
+        if (g->at >= needed || count_active(g) == 0) break;
+        if (g->options->stop_at_failure && somebody_failed(g)) break;
+        qsr_error e = {0};
+        if (!stopped(g) && read_rows(g, &e)) fail_everybody(g, &e);
+    }
+    for (size_t i = 0; i < g->n; i++) qsr_cell_pause(&g->cells[i]);
+}
+
+/* ---- afterwards: everybody is judged in one more pass ------------------------------------------------------------ */
+
+static void evaluate(group *g)
+{
+    const qsr_run_watcher *w = &g->options->watcher;
+    qsr_judged *judged = qsr_xcalloc(g->n, sizeof *judged);
+    qsr_cell **cell = qsr_xcalloc(g->n, sizeof *cell);
+    size_t n = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        qsr_cell *c = &g->cells[i];
+        if (c->over || !qsr_cell_trained(c)) continue;
+        cell[n] = c;
+        judged[n++] = (qsr_judged){.sae = &c->learner->sae, .tap = c->tap, .layer = qsr_cell_layer(c->spec),
+                                   .tokens_csv = g->data.held_rows ? qsr_store_path(&c->store, "tokens.csv") : NULL};
+    }
+    qsr_error e = {0};
+    double start = qsr_clock();
+    qsr_evaluate_options options = {w->ctx, w->evaluating};
+    qsr_status status = n ? qsr_evaluate(judged, n, &g->data, &options, &e) : QSR_OK;
+    for (size_t i = 0; i < n; i++) {
+        const qsr_error *why = status ? &e : &judged[i].error;
+        cell[i]->summary->eval_seconds = qsr_clock() - start;
+        cell[i]->summary->evaluation = judged[i].evaluation;
+        if (why->code) qsr_cell_fail(cell[i], why);
+        else qsr_cell_finish(cell[i]);
+    }
+    free(judged);
+    free(cell);
+}
+
+static qsr_status open_cells(group *g, qsr_error *e)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        if (g->cells[i].over) continue;
+        qsr_status status = qsr_cell_open(&g->cells[i], e);
+        if (status) return status;
+    }
+    return QSR_OK;
+}
+
+static void close_group(group *g)
+{
+    for (size_t i = 0; i < g->n; i++) qsr_cell_close(&g->cells[i]);
+    for (size_t tap = 0; g->rows && tap < g->data.n_taps; tap++) qsr_block_free(g->rows[tap]);
+    free(g->rows);
+    free(g->cells);
+    qsr_cursor_free(g->cursor);
+    qsr_dataset_close(&g->data);
+}
+
+qsr_status qsr_group_run(const qsr_spec *const *specs, qsr_run_summary *const *summaries, size_t n, const qsr_run_options *options,
+                         qsr_problems *problems, qsr_error *e)
+{
+    group g = {.options = options, .n = n, .cells = qsr_xcalloc(n, sizeof(qsr_cell))};
+    size_t *taps = qsr_xcalloc(n, sizeof *taps);
+    for (size_t i = 0; i < n; i++) g.cells[i] = (qsr_cell){.lock = -1, .over = true};
+    qsr_status status = open_data(&g, specs, n, taps, problems, e);
+    if (!status) status = prepare_cells(&g, specs, summaries, taps, problems, e);
+    if (!status && count_active(&g)) {
+        status = allocate_rows(&g, e);
+        if (!status) status = start_fresh_cells(&g, e);
+        if (!status) status = open_stream(&g, specs[0], e);
+        if (!status) status = open_cells(&g, e);
+        if (!status) {
+            announce(&g);
+            train(&g);
+            if (!stopped(&g)) evaluate(&g);
+            if (options->watcher.end) options->watcher.end(options->watcher.ctx);
+        }
+    }
+    close_group(&g);
+    free(taps);
+    return status;
+}
+
+qsr_status qsr_group_check(const qsr_spec *const *specs, size_t n, const qsr_run_options *options, qsr_problems *problems,
+                           qsr_error *e)
+{
+    group g = {.options = options};
+    size_t *taps = qsr_xcalloc(n, sizeof *taps);
+    qsr_status status = open_data(&g, specs, n, taps, problems, e), first = status;
+    for (size_t i = 0; !status && i < n; i++) {
+        const qsr_block *guilty = NULL;
+        qsr_error why = {0};
+        qsr_status refused = qsr_learner_check(specs[i], g.data.d_in, &guilty, &why);
+        if (refused && guilty) qsr_spec_blame(specs[i], guilty, &why, problems);
+        if (refused && !first) first = refused, *e = why;
+    }
+    if (!status) qsr_dataset_close(&g.data);
+    free(taps);
+    return first;
+}

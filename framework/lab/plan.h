@@ -1,0 +1,26 @@
+/* lab/plan: which cells train together: those that want the same stream, as many at once as memory holds. */
+#ifndef QSR_LAB_PLAN_H
+#define QSR_LAB_PLAN_H
+#include "lab/group.h"
+
+typedef struct {
+    size_t *cells; /* indices */
+    size_t n;
+    size_t bytes;  /* what its learners and its shuffle buffer are estimated to hold */
+} qsr_plan_group;
+
+typedef struct {
+    qsr_plan_group *groups;
+    size_t n;
+    size_t memory; /* the limit it was made for */
+} qsr_plan;
+
+/* Groups in the order of their first cells. With shards, the cells in group order are cut into equal runs first, so that shards
+ * need not talk to each other and memory does not decide who trains what. A cell that alone needs more than the limit gets a group of
+ * its own, with a warning. */
+void qsr_plan_make(const qsr_spec *const *cells, size_t n, const qsr_run_options *, qsr_plan *ret);
+void qsr_plan_free(qsr_plan *);
+/* Bytes that a cell's learner holds, from its spec; d_in 0: not known yet, taken as d_sae / 8. */
+size_t qsr_plan_cell_bytes(const qsr_spec *, size_t d_in, unsigned threads);
+size_t qsr_plan_default_memory(void); /* 70 % of what the system says is available */
+#endif
