@@ -3,7 +3,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/sizes.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/results.h"
@@ -32,22 +34,29 @@ static void listen_for_interrupts(void)
 
 typedef struct {
     bool quiet;
-    uint64_t steps;
+    uint64_t steps, done, tokens;
     qsr_progress_display *display;
 } watch;
 
-static void watch_begin(void *ctx, const qsr_spec *spec, const char *folder, uint64_t steps, uint64_t first_step)
+static void watch_begin(void *ctx, const char *name, size_t cells, uint64_t steps, uint64_t done, uint64_t tokens)
 {
-    (void)folder;
     watch *w = ctx;
+    char title[256];
     w->steps = steps;
-    w->display = qsr_progress_open(spec->name, first_step * (uint64_t)spec->train.batch, w->quiet);
+    w->done = done;
+    w->tokens = tokens;
+    if (cells > 1) snprintf(title, sizeof title, "%s: %zu cells", name, cells);
+    else snprintf(title, sizeof title, "%s", name);
+    w->display = qsr_progress_open(title, tokens, w->quiet);
 }
 
-static void watch_step(void *ctx, const qsr_step_report *r)
+/* Loss, l0 and dead latents are those of whichever cell stepped last; steps and tokens are everybody's. */
+static void watch_step(void *ctx, const qsr_spec *spec, const qsr_step_report *r)
 {
     watch *w = ctx;
-    qsr_progress_update(w->display, r->step + 1, w->steps, r->tokens, r->loss, r->l0, (double)r->dead);
+    w->done++;
+    w->tokens += (uint64_t)spec->train.batch;
+    qsr_progress_update(w->display, w->done, w->steps, w->tokens, r->loss, r->l0, (double)r->dead);
 }
 
 static void watch_evaluating(void *ctx, uint64_t rows, uint64_t of)
@@ -65,30 +74,37 @@ static void watch_end(void *ctx)
 
 /* ---- running */
 
+/* One spec file on the command line: the cells it stands for. */
 typedef struct {
+    qsr_spec **cells;
     size_t n;
-    qsr_spec **specs;
-    const char **names;
-    qsr_run_summary *done; /* [n_done] */
-    size_t n_done;
-} batch;
+    qsr_run_summary *done; /* [n] */
+} spec_file;
 
-static void free_batch(batch *b)
+static void free_file(spec_file *f)
 {
-    for (size_t i = 0; i < b->n; i++) qsr_spec_free(b->specs[i]);
-    free(b->specs);
-    free(b->names);
-    free(b->done);
+    for (size_t i = 0; i < f->n; i++) qsr_spec_free(f->cells[i]);
+    free(f->cells);
+    free(f->done);
+}
+
+static qsr_status load_file(spec_file *f, const char *path, const qsr_args *args, const qsr_spec_env *env, qsr_problems *problems)
+{
+    f->cells = qsr_xcalloc(1, sizeof *f->cells);
+    qsr_status status = qsr_spec_load(path, args->overrides, args->n_overrides, env, &f->cells[0], problems);
+    f->n = status ? 0 : 1;
+    f->done = qsr_xcalloc(f->n, sizeof *f->done);
+    return status;
 }
 
 /* Reads all specs; QSR_EXIT_USAGE after telling the problems of each. */
-static int load_all(batch *b, const qsr_args *args, qsr_registry *registry)
+static int load_all(spec_file *files, const qsr_args *args, qsr_registry *registry)
 {
     qsr_spec_env env = qsr_cli_spec_env(registry);
     qsr_problems problems = {0};
     bool failed = false;
-    for (size_t i = 0; i < b->n; i++)
-        if (qsr_spec_load(args->words[i], args->overrides, args->n_overrides, &env, &b->specs[i], &problems)) failed = true;
+    for (size_t i = 0; i < args->n_words; i++)
+        if (load_file(&files[i], args->words[i], args, &env, &problems)) failed = true;
     if (failed) qsr_cli_problems(&problems);
     qsr_problems_free(&problems);
     return failed ? QSR_EXIT_USAGE : QSR_EXIT_OK;
@@ -97,68 +113,118 @@ static int load_all(batch *b, const qsr_args *args, qsr_registry *registry)
 static int exit_code_of(const qsr_run_summary *run)
 {
     switch (run->outcome) {
-    case QSR_RUN_COMPLETED:
-    case QSR_RUN_SKIPPED: return QSR_EXIT_OK;
     case QSR_RUN_INTERRUPTED: return QSR_EXIT_INTERRUPTED;
-    case QSR_RUN_FAILED: break;
+    case QSR_RUN_FAILED:
+    case QSR_RUN_STALE:
+    case QSR_RUN_BUSY: return QSR_EXIT_FAILED;
+    default: return QSR_EXIT_OK;
     }
-    return QSR_EXIT_FAILED;
 }
 
-static int run_one(batch *b, const qsr_spec *spec, const qsr_run_options *options)
+static int tell(const spec_file *f)
+{
+    int worst = QSR_EXIT_OK;
+    if (f->n == 1) qsr_results_run(f->cells[0], &f->done[0]);
+    else qsr_results_table(f->cells, f->done, f->n);
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->done[i].outcome == QSR_RUN_FAILED)
+            fprintf(stderr, "quasar: %s %s failed: %s\n", f->cells[i]->name, f->cells[i]->id, f->done[i].reason);
+        int code = exit_code_of(&f->done[i]);
+        if (code > worst) worst = code;
+    }
+    fflush(stdout);
+    return worst;
+}
+
+static int run_file(spec_file *f, const qsr_run_options *options)
 {
     qsr_problems problems = {0};
     qsr_error e = {0};
-    qsr_run_summary *run = &b->done[b->n_done];
-    qsr_status status = qsr_lab_run(spec, options, run, &problems, &e);
+    qsr_status status = qsr_lab_run((const qsr_spec *const *)f->cells, f->n, options, f->done, &problems, &e);
     watch_end(options->watcher.ctx); /* a refusal after begin leaves it open */
     int code;
-    if (status && problems.count) {
-        code = qsr_cli_problems(&problems);
-    } else if (status) {
-        code = qsr_cli_report(&e);
-    } else {
-        b->names[b->n_done++] = spec->name;
-        qsr_results_run(spec, run);
-        if (run->outcome == QSR_RUN_FAILED) fprintf(stderr, "quasar: %s failed: %s\n", spec->name, run->reason);
-        code = exit_code_of(run);
-    }
-    fflush(stdout);
+    if (status && problems.count) code = qsr_cli_problems(&problems);
+    else code = status ? qsr_cli_report(&e) : tell(f);
     qsr_problems_free(&problems);
     return code;
 }
 
 /* One that fails does not keep the others from running; the worst exit code is the program's. */
-static int run_all(batch *b, const qsr_run_options *options)
+static int run_all(spec_file *files, size_t n, const qsr_run_options *options)
 {
     int worst = QSR_EXIT_OK;
-    for (size_t i = 0; i < b->n && worst != QSR_EXIT_INTERRUPTED; i++) {
-        int code = run_one(b, b->specs[i], options);
+    for (size_t i = 0; i < n && worst != QSR_EXIT_INTERRUPTED; i++) {
+        if (i > 0) puts("");
+        int code = run_file(&files[i], options);
         if (code > worst) worst = code;
-        if (b->n > 1) puts("");
+        if (worst == QSR_EXIT_FAILED && options->stop_at_failure) break;
     }
-    if (b->n > 1) qsr_results_table(b->names, b->done, b->n_done);
     return worst;
 }
 
-static int run_with_pool(batch *b, const qsr_args *args, qsr_registry *registry, unsigned threads)
+/* ---- options */
+
+static const char *const rerun_words[] = {"failed", "stale", "all", NULL};
+
+static int read_rerun(const qsr_args *args, unsigned *ret)
+{
+    const char *word = qsr_args_value(args, "rerun");
+    for (unsigned i = 0; word && rerun_words[i]; i++)
+        if (strcmp(word, rerun_words[i]) == 0) {
+            *ret = 1u << i;
+            return 0;
+        }
+    return word ? qsr_command_misused(&qsr_cmd_run, "--rerun takes failed, stale or all, not '%s'", word) : 0;
+}
+
+static int read_keep_going(const qsr_args *args, bool *ret_stop)
+{
+    const char *word = qsr_args_value(args, "keep-going");
+    if (!word || strcmp(word, "yes") == 0) return 0;
+    *ret_stop = true;
+    return strcmp(word, "no") == 0 ? 0 : qsr_command_misused(&qsr_cmd_run, "--keep-going takes yes or no, not '%s'", word);
+}
+
+static int read_memory(const qsr_args *args, size_t *ret)
+{
+    const char *word = qsr_args_value(args, "memory");
+    if (!word || (qsr_size_parse(word, ret) && *ret > 0)) return 0;
+    return qsr_command_misused(&qsr_cmd_run, "--memory takes a size such as 8GiB, not '%s'", word);
+}
+
+static int read_shard(const qsr_args *args, qsr_run_options *o)
+{
+    const char *word = qsr_args_value(args, "shard");
+    char rest;
+    if (!word) return 0;
+    if (sscanf(word, "%u/%u%c", &o->shard, &o->shards, &rest) == 2 && o->shard >= 1 && o->shard <= o->shards) return 0;
+    return qsr_command_misused(&qsr_cmd_run, "--shard takes I/N with I from 1 to N, not '%s'", word);
+}
+
+static int read_options(const qsr_args *args, qsr_run_options *o)
+{
+    int code = read_rerun(args, &o->rerun);
+    if (!code) code = read_keep_going(args, &o->stop_at_failure);
+    if (!code) code = read_memory(args, &o->memory);
+    if (!code) code = read_shard(args, o);
+    const char *out = qsr_args_value(args, "out");
+    o->out = out ? out : "runs";
+    o->force = qsr_args_has(args, "force");
+    return code;
+}
+
+static int run_with_pool(spec_file *files, const qsr_args *args, qsr_registry *registry, unsigned threads)
 {
     qsr_error e = {0};
-    qsr_pool *pool;
-    if (qsr_kernels_verify(&e) || qsr_pool_create(threads, &pool, &e)) return qsr_cli_report(&e);
     watch w = {.quiet = qsr_args_has(args, "quiet")};
-    const char *out = qsr_args_value(args, "out");
-    qsr_run_options options = {
-        .out = out ? out : "runs",
-        .pool = pool,
-        .registry = registry,
-        .watcher = {&w, watch_begin, watch_step, watch_evaluating, watch_end},
-        .stop = &interrupted,
-        .rerun = qsr_args_has(args, "rerun"),
-    };
+    qsr_run_options options = {.registry = registry, .stop = &interrupted,
+                               .watcher = {&w, watch_begin, watch_step, watch_evaluating, watch_end}};
+    int code = read_options(args, &options);
+    if (code) return code;
+    if (qsr_kernels_verify(&e) || qsr_pool_create(threads, &options.pool, &e)) return qsr_cli_report(&e);
     listen_for_interrupts();
-    int code = run_all(b, &options);
-    qsr_pool_free(pool);
+    code = run_all(files, args->n_words, &options);
+    qsr_pool_free(options.pool);
     return code;
 }
 
@@ -168,32 +234,35 @@ static int run(qsr_args *args)
     qsr_error e = {0};
     if (!args->n_words) return qsr_command_misused(&qsr_cmd_run, "needs a spec");
     if (qsr_args_count(args, "threads", 1, 1024, 0, &threads, &e)) return qsr_command_misused(&qsr_cmd_run, "%s", e.text);
-    batch b = {.n = args->n_words};
-    b.specs = qsr_xcalloc(b.n, sizeof *b.specs);
-    b.names = qsr_xcalloc(b.n, sizeof *b.names);
-    b.done = qsr_xcalloc(b.n, sizeof *b.done);
+    spec_file *files = qsr_xcalloc(args->n_words, sizeof *files);
     qsr_registry *registry = qsr_cli_registry(args);
-    int code = load_all(&b, args, registry);
-    if (!code) code = run_with_pool(&b, args, registry, threads);
-    free_batch(&b);
+    int code = load_all(files, args, registry);
+    if (!code) code = run_with_pool(files, args, registry, threads);
+    for (size_t i = 0; i < args->n_words; i++) free_file(&files[i]);
+    free(files);
     qsr_registry_free(registry);
     return code;
 }
 
 const qsr_command qsr_cmd_run = {
     .name = "run",
-    .synopsis = "SPEC... [key=value...] [--out DIR] [--threads N] [--quiet] [--rerun]",
-    .summary = "train and evaluate the specs, one after the other",
+    .synopsis = "SPEC... [key=value...] [--out DIR] [options]",
+    .summary = "train and evaluate what the specs say",
     .help = "Trains and evaluates each spec and leaves everything in DIR/NAME/ID/. Words of the form\n"
             "key=value override what the specs say: train.tokens=400_000, losses.auxk=off. All specs\n"
-            "are checked before the first one runs. A run that is complete already is not repeated\n"
-            "unless its inputs or plugins have changed.",
-    .options = (const qsr_arg_option[]){{"out", "DIR", "where run folders go (default: runs)"},
-                                        QSR_ARG_THREADS,
-                                        {"quiet", NULL, "show no progress, only results"},
-                                        {"rerun", NULL, "train again what is complete already"},
-                                        QSR_ARG_PLUGIN_DIR,
-                                        {0}},
+            "are checked before the first one runs. What is complete already is skipped, what was\n"
+            "interrupted goes on where it stopped and ends with the same bytes.",
+    .options = (const qsr_arg_option[]){
+        {"out", "DIR", "where run folders go (default: runs)"},
+        QSR_ARG_THREADS,
+        {"memory", "SIZE", "what cells trained together may hold, such as 8GiB (default: 70 % of what is free)"},
+        {"rerun", "WHICH", "train again what is failed, stale (its inputs or plugins changed), or all"},
+        {"keep-going", "YESNO", "no: stop at the first cell that fails (default: yes)"},
+        {"shard", "I/N", "train the I-th of N equal parts of the cells"},
+        {"force", NULL, "resume under another instruction set or BLAS kernel, which may change the last bits"},
+        {"quiet", NULL, "show no progress, only results"},
+        QSR_ARG_PLUGIN_DIR,
+        {0}},
     .mode = QSR_ARGS_SPLIT_OVERRIDES,
     .run = run,
 };

@@ -14,13 +14,7 @@ static const char *const headline[] = {"l0",   "nmse", "fvu", "explained_varianc
 
 static const char *outcome_text(qsr_run_outcome outcome)
 {
-    switch (outcome) {
-    case QSR_RUN_COMPLETED: return "completed";
-    case QSR_RUN_SKIPPED: return "already complete";
-    case QSR_RUN_FAILED: return "failed";
-    case QSR_RUN_INTERRUPTED: return "interrupted";
-    }
-    return "unknown";
+    return outcome == QSR_RUN_SKIPPED ? "already complete" : qsr_run_outcome_names[outcome];
 }
 
 static void add_value(qsr_table *table, const char *name, double value)
@@ -89,7 +83,7 @@ void qsr_results_run(const qsr_spec *spec, const qsr_run_summary *run)
     print_files(run->folder);
 }
 
-void qsr_results_table(const char *const *names, const qsr_run_summary *runs, size_t n)
+void qsr_results_table(qsr_spec *const *specs, const qsr_run_summary *runs, size_t n)
 {
     enum { FIRST = 6, COLUMNS = FIRST + 4 };
     qsr_table table = {.columns = COLUMNS, .right = ((1u << COLUMNS) - 1) & ~7u};
@@ -103,7 +97,7 @@ void qsr_results_table(const char *const *names, const qsr_run_summary *runs, si
             qsr_number_text(value, texts[i], sizeof texts[i]);
         }
         snprintf(texts[6], sizeof texts[6], "%.1f", runs[r].train_seconds + runs[r].eval_seconds);
-        qsr_table_row(&table, (const char *[]){names[r], qsr_path_base(runs[r].folder), outcome_text(runs[r].outcome), texts[0],
+        qsr_table_row(&table, (const char *[]){specs[r]->name, qsr_path_base(runs[r].folder), outcome_text(runs[r].outcome), texts[0],
                                                texts[1], texts[2], texts[3], texts[4], texts[5], texts[6]});
     }
     qsr_table_print(&table, 0, stdout);

@@ -1,6 +1,7 @@
 #include "eval/evaluate.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -259,6 +260,21 @@ qsr_status qsr_evaluate(qsr_judged *judged, size_t n, const qsr_dataset *data, c
     return status;
 }
 
+/* What the weights alone tell, beside the metrics of scored rows. */
+typedef struct {
+    const char *name;
+    size_t offset;
+} weight_value;
+static const weight_value weight_values[] = {
+    {"coherence_max", offsetof(qsr_evaluation, coherence.coherence_max)},
+    {"coherence_mean", offsetof(qsr_evaluation, coherence.coherence_mean)},
+    {"epsilon_max", offsetof(qsr_evaluation, coherence.epsilon_max)},
+    {"epsilon_mean", offsetof(qsr_evaluation, coherence.epsilon_mean)},
+    {"mmcs", offsetof(qsr_evaluation, match.mmcs)},
+    {"mcc", offsetof(qsr_evaluation, match.mcc)},
+};
+enum { WEIGHT_VALUES = 6, WITHOUT_TRUTH = 4 };
+
 const char *qsr_evaluation_value(const qsr_evaluation *v, size_t index, double *ret_value)
 {
     if (v->scored) {
@@ -268,12 +284,24 @@ const char *qsr_evaluation_value(const qsr_evaluation *v, size_t index, double *
         }
         index -= QSR_METRIC_VALUES;
     }
-    const qsr_named_value more[] = {{"coherence_max", v->coherence.coherence_max}, {"coherence_mean", v->coherence.coherence_mean},
-                                    {"epsilon_max", v->coherence.epsilon_max},     {"epsilon_mean", v->coherence.epsilon_mean},
-                                    {"mmcs", v->match.mmcs},                       {"mcc", v->match.mcc}};
-    if (index >= (v->has_truth ? 6 : 4)) return NULL;
-    *ret_value = more[index].value;
-    return more[index].name;
+    if (index >= (v->has_truth ? WEIGHT_VALUES : WITHOUT_TRUTH)) return NULL;
+    memcpy(ret_value, (const char *)v + weight_values[index].offset, sizeof *ret_value);
+    return weight_values[index].name;
+}
+
+void qsr_evaluation_put(qsr_evaluation *v, const char *name, double value)
+{
+    for (size_t i = 0; i < WEIGHT_VALUES; i++) {
+        if (strcmp(name, weight_values[i].name) != 0) continue;
+        memcpy((char *)v + weight_values[i].offset, &value, sizeof value);
+        v->has_truth |= i >= WITHOUT_TRUTH;
+        return;
+    }
+    for (size_t i = 0; i < QSR_METRIC_VALUES; i++) {
+        if (strcmp(name, qsr_metric_name(i)) != 0) continue;
+        v->metrics.items[i] = (qsr_named_value){qsr_metric_name(i), value};
+        v->scored = true;
+    }
 }
 
 double qsr_evaluation_get(const qsr_evaluation *v, const char *name)
@@ -281,6 +309,6 @@ double qsr_evaluation_get(const qsr_evaluation *v, const char *name)
     double value;
     const char *at;
     for (size_t i = 0; (at = qsr_evaluation_value(v, i, &value)); i++)
-        if (strcmp(at, name) == 0) return value;
+        if (at && strcmp(at, name) == 0) return value;
     return NAN;
 }

@@ -15,13 +15,6 @@ typedef struct {
     qsr_match match;
 } qsr_evaluation;
 
-typedef struct {
-    const char *tokens_csv;  /* path to write, or NULL */
-    int64_t layer;           /* for its first column; negative: unknown */
-    void *ctx;
-    void (*progress)(void *ctx, uint64_t rows, uint64_t of); /* or NULL */
-} qsr_evaluate_options;
-
 /* One SAE to judge, and what became of it. */
 typedef struct {
     const qsr_sae *sae;
@@ -44,5 +37,7 @@ qsr_status qsr_evaluate(qsr_judged *judged, size_t n, const qsr_dataset *, const
 
 /* Every value in order, name by name, for result files and tables: index counts up until NULL is returned. */
 const char *qsr_evaluation_value(const qsr_evaluation *, size_t index, double *ret_value);
+/* Takes the values of a result back: from names and numbers as qsr_evaluation_value gave them. */
+void qsr_evaluation_put(qsr_evaluation *, const char *name, double value);
 double qsr_evaluation_get(const qsr_evaluation *, const char *name); /* NaN: no such value */
 #endif

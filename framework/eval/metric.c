@@ -280,26 +280,28 @@ const uint64_t *qsr_metric_fired(const qsr_metric *m) { return m->fired; }
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 
 enum { SPACE_VALUES = 7 };
-static const char *const model_names[SPACE_VALUES] = {
-    "mse", "nmse", "fvu", "explained_variance", "cosine", "l2_ratio", "relative_reconstruction_bias"};
-static const char *const training_names[SPACE_VALUES] = {"mse_norm",
-                                                         "nmse_norm",
-                                                         "fvu_norm",
-                                                         "explained_variance_norm",
-                                                         "cosine_norm",
-                                                         "l2_ratio_norm",
-                                                         "relative_reconstruction_bias_norm"};
+static const char *const value_names[QSR_METRIC_VALUES] = {
+    "tokens", "l0", "l1", "mdl_bits_naive", "silent_fraction",
+    /* model space */
+    "mse", "nmse", "fvu", "explained_variance", "cosine", "l2_ratio", "relative_reconstruction_bias",
+    /* training space */
+    "mse_norm", "nmse_norm", "fvu_norm", "explained_variance_norm", "cosine_norm", "l2_ratio_norm",
+    "relative_reconstruction_bias_norm",
+    "epsilon_lbo_median", "epsilon_lbo_mean", "epsilon_lbo_infinite", "norm_ratio_median", "coherence_lb_median",
+    "token_nmse_median"};
+
+const char *qsr_metric_name(size_t index) { return index < QSR_METRIC_VALUES ? value_names[index] : NULL; }
 
 static double quotient(double a, double b) { return b != 0 ? a / b : NAN; }
 
-static size_t put(qsr_metrics *ret, size_t at, const char *name, double value)
+static size_t put(qsr_metrics *ret, size_t at, double value)
 {
     assert(at < QSR_METRIC_VALUES);
-    ret->items[at] = (qsr_named_value){name, value};
+    ret->items[at] = (qsr_named_value){value_names[at], value};
     return at + 1;
 }
 
-static size_t put_space(qsr_metrics *ret, size_t at, const qsr_metric *m, const qsr_space_sums *s, const char *const *names)
+static size_t put_space(qsr_metrics *ret, size_t at, const qsr_metric *m, const qsr_space_sums *s)
 {
     double fvu = quotient(s->error, s->scatter), nonzero = (double)s->nonzero;
     double values[SPACE_VALUES] = {quotient(s->error, (double)m->tokens * (double)m->d_in),
@@ -309,7 +311,7 @@ static size_t put_space(qsr_metrics *ret, size_t at, const qsr_metric *m, const 
                                    quotient(s->cosine, nonzero),
                                    quotient(s->ratio, nonzero),
                                    quotient(s->square_hat, s->product)};
-    for (size_t i = 0; i < SPACE_VALUES; i++) at = put(ret, at, names[i], values[i]);
+    for (size_t i = 0; i < SPACE_VALUES; i++) at = put(ret, at, values[i]);
     return at;
 }
 
@@ -330,20 +332,20 @@ void qsr_metric_finish(qsr_metric *m, qsr_metrics *ret)
     *ret = (qsr_metrics){0};
     count_firing(m, ret);
     double tokens = (double)m->tokens, l0 = quotient((double)m->active, tokens);
-    size_t at = put(ret, 0, "tokens", tokens);
-    at = put(ret, at, "l0", l0);
-    at = put(ret, at, "l1", quotient(m->magnitude, tokens));
-    at = put(ret, at, "mdl_bits_naive", l0 * (7 + log2((double)m->d_sae)));
-    at = put(ret, at, "silent_fraction", m->tokens ? quotient((double)ret->silent, (double)m->d_sae) : NAN);
-    at = put_space(ret, at, m, &m->model, model_names);
-    at = put_space(ret, at, m, &m->training, training_names);
+    size_t at = put(ret, 0, tokens);
+    at = put(ret, at, l0);
+    at = put(ret, at, quotient(m->magnitude, tokens));
+    at = put(ret, at, l0 * (7 + log2((double)m->d_sae)));
+    at = put(ret, at, m->tokens ? quotient((double)ret->silent, (double)m->d_sae) : NAN);
+    at = put_space(ret, at, m, &m->model);
+    at = put_space(ret, at, m, &m->training);
     double epsilon_mean = quotient(m->epsilon_sum, (double)m->epsilon.n);
-    at = put(ret, at, "epsilon_lbo_median", qsr_median(m->epsilon.at, m->epsilon.n));
-    at = put(ret, at, "epsilon_lbo_mean", epsilon_mean);
-    at = put(ret, at, "epsilon_lbo_infinite", (double)m->epsilon_infinite);
-    at = put(ret, at, "norm_ratio_median", qsr_median(m->norm_ratio.at, m->norm_ratio.n));
-    at = put(ret, at, "coherence_lb_median", qsr_median(m->coherence_lb.at, m->coherence_lb.n));
-    at = put(ret, at, "token_nmse_median", qsr_median(m->token_nmse.at, m->token_nmse.n));
+    at = put(ret, at, qsr_median(m->epsilon.at, m->epsilon.n));
+    at = put(ret, at, epsilon_mean);
+    at = put(ret, at, (double)m->epsilon_infinite);
+    at = put(ret, at, qsr_median(m->norm_ratio.at, m->norm_ratio.n));
+    at = put(ret, at, qsr_median(m->coherence_lb.at, m->coherence_lb.n));
+    at = put(ret, at, qsr_median(m->token_nmse.at, m->token_nmse.n));
     assert(at == QSR_METRIC_VALUES);
     (void)at;
 }

@@ -95,5 +95,6 @@ typedef struct {
 } qsr_metrics;
 /* May be called once all tiles are in; reorders what it kept for the medians, so nothing can be added after it. */
 void qsr_metric_finish(qsr_metric *, qsr_metrics *ret);
+const char *qsr_metric_name(size_t index); /* in the order above; NULL from QSR_METRIC_VALUES on */
 double qsr_metrics_get(const qsr_metrics *, const char *name); /* NaN for a name that is not there */
 #endif

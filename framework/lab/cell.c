@@ -144,6 +144,16 @@ static qsr_status resume(qsr_cell *c, const json_t *manifest, qsr_error *e)
     return QSR_OK;
 }
 
+/* The metrics of a finished cell, for tables that show it beside new ones. */
+static void recall_metrics(qsr_cell *c, const json_t *result)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(result, "metrics"), name, value)
+        if (json_is_number(value)) qsr_evaluation_put(&c->summary->evaluation, name, json_number_value(value));
+    c->summary->evaluated = true;
+}
+
 /* Finished cells: over, unless asked to be trained again. */
 static void look_at_result(qsr_cell *c, const json_t *result, const json_t *manifest)
 {
@@ -159,7 +169,8 @@ static void look_at_result(qsr_cell *c, const json_t *result, const json_t *mani
         if (!(rerun & QSR_RERUN_STALE))
             leave(c, QSR_RUN_STALE, qsr_arena_printf(&c->store.arena, "%s (--rerun stale trains it again)", stale));
     } else {
-        leave(c, QSR_RUN_SKIPPED, "complete already");
+        recall_metrics(c, result);
+        leave(c, QSR_RUN_SKIPPED, "");
     }
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "lab/cell.h"
 #include "lab/manifest.h"
 #include "lab/store.h"
 
@@ -214,10 +215,16 @@ static qsr_status write_result(const judge_state *j, const char *folder, const c
 static qsr_status evaluate(judge_state *j, const qsr_judge_options *o, qsr_judgement *ret, qsr_error *e)
 {
     double start = qsr_clock();
-    qsr_evaluate_options options = {.layer = qsr_lab_layer(j->spec), .ctx = o->ctx, .progress = o->progress};
-    if (o->out && j->data.held_rows) options.tokens_csv = qsr_path_join(&j->arena, o->out, "tokens.csv");
+    qsr_judged judged = {.sae = &j->sae, .layer = qsr_cell_layer(j->spec)};
+    qsr_evaluate_options options = {o->ctx, o->progress};
+    if (o->out && j->data.held_rows) judged.tokens_csv = qsr_path_join(&j->arena, o->out, "tokens.csv");
     qsr_status status = o->out ? qsr_mkdirs(o->out, e) : QSR_OK;
-    if (!status) status = qsr_evaluate(&j->sae, &j->data, &options, &ret->evaluation, e);
+    if (!status) status = qsr_evaluate(&judged, 1, &j->data, &options, e);
+    if (!status && judged.error.code) {
+        *e = judged.error;
+        status = judged.error.code;
+    }
+    ret->evaluation = judged.evaluation;
     ret->seconds = qsr_clock() - start;
     return status;
 }

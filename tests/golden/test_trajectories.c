@@ -147,11 +147,11 @@ static void follows_the_golden_trajectory(void **state)
     const char *name = *state;
     qsr_arena arena = {0};
     qsr_spec *spec = load_spec(&arena, name);
-    qsr_run_options options = {.out = test_folder(), .pool = pool, .registry = registry, .rerun = true};
+    qsr_run_options options = {.out = test_folder(), .pool = pool, .registry = registry, .rerun = QSR_RERUN_ALL};
     qsr_run_summary summary;
     qsr_problems problems = {0};
     qsr_error e = {0};
-    qsr_status status = qsr_lab_run(spec, &options, &summary, &problems, &e);
+    qsr_status status = qsr_lab_run((const qsr_spec *const[]){spec}, 1, &options, &summary, &problems, &e);
     if (status || summary.outcome != QSR_RUN_COMPLETED) fail_msg("%s: %s %s", name, e.text, summary.reason);
     compare_metrics(&arena, name, summary.folder);
     compare_weights(&arena, name, summary.folder);
