@@ -2,6 +2,7 @@
  * it was loaded. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -90,13 +91,19 @@ static size_t capture_end(capture *c, char *text, size_t n)
     return size > 0 ? (size_t)size : 0;
 }
 
-/* Never closed, like every plugin. */
-static bool load_copy(int fd)
+/* Never closed, like every plugin. Each copy gets a descriptor of a higher number than all before it: dlopen takes a path that it
+ * knows for the same file, whatever lies there now. */
+static bool load_copy(int copy)
 {
+    static int lowest;
     char path[64];
     const qsr_plugin *(*entry)(uint32_t);
+    int fd = fcntl(copy, F_DUPFD_CLOEXEC, lowest);
+    if (fd < 0) return false;
+    lowest = fd + 1;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL), *symbol = handle ? dlsym(handle, "qsr_plugin_entry") : NULL;
+    close(fd);
     if (!symbol) return false;
     memcpy(&entry, &symbol, sizeof entry);
     for (uint32_t i = 0; i < 64 && entry(i); i++) {
