@@ -14,14 +14,15 @@ struct qsr_cursor {
     qsr_data_options options;
     uint64_t window_units; /* of a full window */
     qsr_position at;
-    bool loaded;        /* the window at `at` is in order, and in rows unless direct */
-    size_t window_rows; /* of the loaded window */
-    uint32_t *order;    /* [window_rows]; NULL without shuffle */
-    uint64_t *units;    /* names of the units to read */
-    bool direct;        /* one row per unit: rows are read where they are wanted, without a copy of the window */
-    float **rows;       /* [n_taps]: [window rows][d_in]; NULL when direct */
-    float **now;        /* [n_taps]: where the rows of the moment go */
-    float **first;      /* [n_taps]: the first tap's place, the others not wanted */
+    qsr_position stop;   /* rows from here on will not be asked for; epoch UINT64_MAX: they all may be */
+    qsr_position loaded; /* the window in memory, of which the first `offset` rows can be given out */
+    bool whole;          /* every unit of that window is in rows, in its place */
+    uint32_t *order;     /* [window rows]: which row of the buffer comes when; NULL without shuffle */
+    uint64_t *units;     /* names of the units to read */
+    bool direct;         /* one row per unit: rows are read where they are wanted, without a copy of the window */
+    float **rows;        /* [n_taps]: [window rows][d_in]; NULL when direct */
+    float **now;         /* [n_taps]: where the rows of the moment go */
+    float **first;       /* [n_taps]: the first tap's place, the others not wanted */
 };
 
 static bool allocate(qsr_cursor *c, size_t rows)
@@ -41,7 +42,8 @@ qsr_status qsr_cursor_create(const qsr_dataset *data, const qsr_data_options *op
 {
     qsr_cursor *c = qsr_xcalloc(1, sizeof *c);
     size_t per_unit = data->rows_per_unit;
-    *c = (qsr_cursor){.data = *data, .options = *options, .direct = data->info.rows_per_unit == 1};
+    *c = (qsr_cursor){
+        .data = *data, .options = *options, .stop = {UINT64_MAX, 0, 0}, .direct = data->info.rows_per_unit == 1};
     uint64_t units = (uint64_t)options->buffer / per_unit;
     if (units < 1) units = 1;
     if (units > data->train_units) units = data->train_units;
@@ -85,29 +87,73 @@ static uint64_t units_in_window(const qsr_cursor *c)
     return left < c->window_units ? left : c->window_units;
 }
 
+static size_t rows_in_window(const qsr_cursor *c) { return (size_t)units_in_window(c) * c->data.rows_per_unit; }
+
+static bool same_window(qsr_position a, qsr_position b) { return a.epoch == b.epoch && a.window == b.window; }
+
 static void shuffle(qsr_cursor *c)
 {
     char stream[80];
     snprintf(stream, sizeof stream, "shuffle/%" PRIu64 "/%" PRIu64, c->at.epoch, c->at.window);
     qsr_rng rng = qsr_rng_make(c->options.seed, stream);
-    qsr_rng_permute(&rng, c->order, (uint32_t)c->window_rows);
+    qsr_rng_permute(&rng, c->order, (uint32_t)rows_in_window(c));
 }
 
+/* Of units[0..n) those alone in which the window's first `rows` rows lie; the order then points to where they will be. */
+static size_t pick_units(qsr_cursor *c, size_t n, size_t rows)
+{
+    const size_t per_unit = c->data.rows_per_unit;
+    if (!c->order) return qsr_div_up(rows, per_unit);
+    uint64_t first = c->units[0];
+    size_t *place = qsr_xcalloc(n, sizeof *place), picked = 0; /* place: 1 + the unit's number in the buffer */
+    for (size_t r = 0; r < rows; r++) {
+        const size_t unit = c->order[r] / per_unit;
+        if (!place[unit]) {
+            c->units[picked++] = first + unit;
+            place[unit] = picked;
+        }
+        c->order[r] = (uint32_t)((place[unit] - 1) * per_unit + c->order[r] % per_unit);
+    }
+    free(place);
+    return picked;
+}
+
+static qsr_status read_window(qsr_cursor *c, size_t rows, qsr_error *e)
+{
+    const uint64_t first = c->at.window * c->window_units;
+    size_t n = (size_t)units_in_window(c);
+    for (size_t u = 0; u < n; u++) c->units[u] = first + u;
+    if (rows < rows_in_window(c)) n = pick_units(c, n, rows);
+    return qsr_dataset_read_taps(&c->data, c->units, n, c->rows, e);
+}
+
+static qsr_status check_position(const qsr_cursor *c, qsr_error *e)
+{
+    if (c->at.window < windows_per_epoch(c) && c->at.offset < rows_in_window(c)) return QSR_OK;
+    return qsr_fail(e, QSR_E_STATE, "the data has no row %zu in window %" PRIu64 " of epoch %" PRIu64, c->at.offset,
+                    c->at.window, c->at.epoch);
+}
+
+/* Every epoch has the same windows, so of a window that is still there only the order is made anew. */
 static qsr_status load_window(qsr_cursor *c, qsr_error *e)
 {
-    uint64_t first = c->at.window * c->window_units, units = units_in_window(c);
-    c->window_rows = (size_t)units * c->data.rows_per_unit;
+    qsr_status status = check_position(c, e);
+    if (status) return status;
+    const bool there = c->whole && c->loaded.window == c->at.window;
+    const bool stops = same_window(c->at, c->stop) && c->at.offset < c->stop.offset;
+    const size_t rows = stops ? c->stop.offset : rows_in_window(c);
+    c->loaded = (qsr_position){0};
+    c->whole = there;
     if (c->order) shuffle(c);
-    c->loaded = true;
-    if (c->direct) return QSR_OK;
-    for (uint64_t u = 0; u < units; u++) c->units[u] = first + u;
-    qsr_status status = qsr_dataset_read_taps(&c->data, c->units, (size_t)units, c->rows, e);
-    if (status) c->loaded = false;
-    return status;
+    if (!c->direct && !there) status = read_window(c, rows, e);
+    if (status) return status;
+    c->whole = !c->direct && (there || rows == rows_in_window(c));
+    c->loaded = (qsr_position){c->at.epoch, c->at.window, rows};
+    return QSR_OK;
 }
 
 /* The next rows of the window to c->now. */
-static qsr_status take(qsr_cursor *c, size_t rows, qsr_error *e)
+static qsr_status give(qsr_cursor *c, size_t rows, qsr_error *e)
 {
     const size_t d = c->data.d_in, offset = c->at.offset;
     if (c->direct) {
@@ -127,9 +173,8 @@ static qsr_status take(qsr_cursor *c, size_t rows, qsr_error *e)
 static void advance(qsr_cursor *c, size_t rows)
 {
     c->at.offset += rows;
-    if (c->at.offset < c->window_rows) return;
+    if (c->at.offset < rows_in_window(c)) return;
     c->at = (qsr_position){c->at.epoch, c->at.window + 1, 0};
-    c->loaded = false;
     if (c->at.window < windows_per_epoch(c)) return;
     c->at = (qsr_position){c->at.epoch + 1, 0, 0};
 }
@@ -143,11 +188,11 @@ qsr_status qsr_cursor_next_taps(qsr_cursor *c, size_t rows, float *const *out, s
             status = QSR_END;
             break;
         }
-        if (!c->loaded) status = load_window(c, e);
+        if (!same_window(c->loaded, c->at) || c->loaded.offset <= c->at.offset) status = load_window(c, e);
         if (status) break;
-        size_t now = qsr_min_size(rows - done, c->window_rows - c->at.offset);
+        size_t now = qsr_min_size(rows - done, c->loaded.offset - c->at.offset);
         for (size_t t = 0; t < c->data.n_taps; t++) c->now[t] = out[t] ? out[t] + done * c->data.d_in : NULL;
-        status = take(c, now, e);
+        status = give(c, now, e);
         if (status) break;
         advance(c, now);
         done += now;
@@ -164,11 +209,7 @@ qsr_status qsr_cursor_next(qsr_cursor *c, size_t rows, float *out, size_t *ret_r
 
 qsr_position qsr_cursor_tell(const qsr_cursor *c) { return c->at; }
 
-void qsr_cursor_seek(qsr_cursor *c, qsr_position at)
-{
-    if (at.epoch != c->at.epoch || at.window != c->at.window) c->loaded = false;
-    c->at = at;
-}
+void qsr_cursor_seek(qsr_cursor *c, qsr_position at) { c->at = at; }
 
 qsr_position qsr_cursor_position_of(const qsr_cursor *c, uint64_t row)
 {
@@ -192,4 +233,54 @@ uint64_t qsr_cursor_epoch_rows(const qsr_cursor *c)
     if (c->data.train_units == UINT64_MAX || !qsr_mul_size(c->data.train_units, c->data.rows_per_unit, &rows))
         return UINT64_MAX;
     return rows;
+}
+
+/* ---- the sample -------------------------------------------------------------------------------------------------- */
+
+enum { PIECE_ROWS = 4096 };
+
+/* Hands over the next rows; `rows` holds PIECE_ROWS of each tap. */
+static qsr_status pass_on(qsr_cursor *c, uint64_t n, float *const *rows, qsr_rows_taker take, void *arg, qsr_error *e)
+{
+    qsr_status status = QSR_OK;
+    while (!status && n) {
+        size_t got;
+        status = qsr_cursor_next_taps(c, (size_t)qsr_min_size(n, PIECE_ROWS), rows, &got, e);
+        if (status) break;
+        take(arg, rows, got);
+        n -= got;
+    }
+    return status;
+}
+
+/* What follows the first window goes through a buffer of its own, so that the first window stays. */
+static qsr_status sample_rest(const qsr_cursor *c, uint64_t rows, uint64_t n, float *const *buffers, qsr_rows_taker take,
+                              void *arg, qsr_error *e)
+{
+    qsr_cursor *rest;
+    qsr_status status = qsr_cursor_create(&c->data, &c->options, &rest, e);
+    if (status) return status;
+    rest->at = (qsr_position){0, 1, 0};
+    rest->stop = qsr_cursor_position_of(rest, rows);
+    status = pass_on(rest, n, buffers, take, arg, e);
+    qsr_cursor_free(rest);
+    return status;
+}
+
+qsr_status qsr_cursor_sample(qsr_cursor *c, uint64_t rows, qsr_rows_taker take, void *arg, qsr_error *e)
+{
+    const size_t d = c->data.d_in, n_taps = c->data.n_taps;
+    const uint64_t n = qsr_min_size(rows, qsr_cursor_epoch_rows(c)), window = c->window_units * c->data.rows_per_unit;
+    const uint64_t here = qsr_min_size(n, window);
+    const qsr_position was = c->at;
+    float **buffers = qsr_xcalloc(n_taps, sizeof *buffers), *block = qsr_block_raw(n_taps * PIECE_ROWS, d * sizeof *block);
+    qsr_status status = block ? QSR_OK : qsr_fail_nomem(e, "the sample of rows", n_taps * PIECE_ROWS * d * sizeof *block);
+    for (size_t t = 0; t < n_taps; t++) buffers[t] = block ? block + t * PIECE_ROWS * d : NULL;
+    c->at = (qsr_position){0};
+    if (!status) status = pass_on(c, here, buffers, take, arg, e);
+    if (!status && here < n) status = sample_rest(c, n, n - here, buffers, take, arg, e);
+    c->at = was;
+    free(buffers);
+    qsr_block_free(block);
+    return status;
 }

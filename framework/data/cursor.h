@@ -25,6 +25,11 @@ qsr_position qsr_cursor_tell(const qsr_cursor *);
 void qsr_cursor_seek(qsr_cursor *, qsr_position);
 /* Where a cursor stands that has given out `row` rows from the very beginning; beyond the last epoch, its end. */
 qsr_position qsr_cursor_position_of(const qsr_cursor *, uint64_t row);
+/* Hands the first `rows` rows of the first epoch, or all it has, to `take` in order, a piece at a time: rows[n_taps][n][d_in],
+ * which it may change. Where the cursor stands does not change, and the first window stays in memory: training from the
+ * beginning does not read it again. No more units are read than the rows lie in. */
+typedef void (*qsr_rows_taker)(void *arg, float *const *rows, size_t n);
+qsr_status qsr_cursor_sample(qsr_cursor *, uint64_t rows, qsr_rows_taker take, void *arg, qsr_error *e);
 /* Bytes of the shuffle buffer it holds at most, all taps together. */
 size_t qsr_cursor_bytes(const qsr_cursor *);
 /* Rows per epoch; UINT64_MAX: without end. */
