@@ -84,7 +84,7 @@ qsr_run_summary bench_run(const qsr_spec *spec, const char *out, qsr_pool *pool)
     qsr_problems problems = {0};
     qsr_error e = {0};
     qsr_run_summary summary;
-    qsr_status status = qsr_lab_run(spec, &options, &summary, &problems, &e);
+    qsr_status status = qsr_lab_run(&spec, 1, &options, &summary, &problems, &e);
     if (status && !e.code) give_up(&problems);
     if (status) fail_msg("%s", e.text);
     qsr_problems_free(&problems);
