@@ -28,6 +28,9 @@ TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = $(SHELL)
 include tests/end-to-end/end-to-end.mk
 
+# What plugin authors do: `make installcheck`.
+include tests/outside/outside.mk
+
 # The unit tests alone, for the sanitized build of bootstrap.sh --check.
 check-unit:
 	@$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(check_PROGRAMS)'
