@@ -180,7 +180,8 @@ qsr_status qsr_mkdirs(const char *path, qsr_error *e)
         char end = *c;
         *c = 0;
         if (*copy && mkdir(copy, 0777) != 0 && !(errno == EEXIST && qsr_is_folder(copy)))
-            status = qsr_fail_errno(e, "create folder", copy); /* the part in the way */
+            status = errno == EEXIST ? qsr_fail(e, QSR_E_IO, "cannot create folder %s: there is a file of that name", copy)
+                                     : qsr_fail_errno(e, "create folder", copy); /* the part in the way */
         *c = end;
         if (!end) break;
     }

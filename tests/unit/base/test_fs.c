@@ -173,7 +173,7 @@ static void folders_are_made_replaced_and_removed(void **state)
     assert_int_equal(qsr_write_file(in_folder("x/file"), "x", 1, NULL), QSR_OK);
     assert_false(qsr_is_folder(in_folder("x/file")));
     assert_int_equal(qsr_mkdirs(in_folder("x/file/deeper"), &e), QSR_E_IO);
-    assert_error(&e, "cannot create folder %s: File exists", in_folder("x/file"));
+    assert_error(&e, "cannot create folder %s: there is a file of that name", in_folder("x/file"));
 
     assert_int_equal(qsr_mkdirs(in_folder("new"), NULL), QSR_OK);
     assert_int_equal(qsr_write_file(in_folder("new/only"), "1", 1, NULL), QSR_OK);
