@@ -10,6 +10,7 @@ typedef struct {
     qsr_problems *problems;
     const char *open[QSR_EXTENDS_DEPTH + 1]; /* absolute paths of the files being read, outermost first */
     size_t n_open, files;
+    bool whole; /* no file was missing so far */
 } reading;
 
 static qsr_node *read_source(reading *, const qsr_source *);
@@ -75,14 +76,17 @@ static void extend(reading *r, const qsr_source *source, const qsr_node *name, q
     if (name->kind != QSR_SCALAR || qsr_node_is_null(name) || !name->text[0]) {
         qsr_problems_add(r->problems, name->mark, "extends", NULL, "expected the path of a file, not %s",
                          qsr_node_says(r->arena, name));
+        r->whole = false;
         return;
     }
     const char *path = find_file(r, source, name->text);
     if (!path) {
         report_missing(r, source, name->mark, name->text);
+        r->whole = false;
         return;
     }
     qsr_node *root = read_path(r, path, name->mark);
+    if (!root) r->whole = false;
     if (root && *base)
         qsr_node_merge(r->arena, *base, root);
     else if (root)
@@ -112,14 +116,20 @@ static qsr_node *read_source(reading *r, const qsr_source *source)
 }
 
 qsr_node *qsr_extends_read(qsr_arena *arena, const char *path, const char *text, size_t size, const qsr_spec_env *env,
-                           qsr_problems *problems)
+                           bool *ret_whole, qsr_problems *problems)
 {
-    reading r = {.arena = arena, .env = env, .problems = problems};
-    if (!text) return read_path(&r, path, (qsr_mark){0});
-    qsr_source *source = qsr_arena_alloc(arena, 1, sizeof *source);
-    *source = (qsr_source){
-        qsr_arena_strdup(arena, path), qsr_arena_strndup(arena, text, size), size, qsr_path_folder(arena, path), false, 0};
-    r.open[r.n_open++] = qsr_path_absolute(arena, path);
-    r.files++;
-    return read_source(&r, source);
+    reading r = {.arena = arena, .env = env, .problems = problems, .whole = true};
+    qsr_node *root;
+    if (text) {
+        qsr_source *source = qsr_arena_alloc(arena, 1, sizeof *source);
+        *source = (qsr_source){
+            qsr_arena_strdup(arena, path), qsr_arena_strndup(arena, text, size), size, qsr_path_folder(arena, path), false, 0};
+        r.open[r.n_open++] = qsr_path_absolute(arena, path);
+        r.files++;
+        root = read_source(&r, source);
+    } else {
+        root = read_path(&r, path, (qsr_mark){0});
+    }
+    *ret_whole = r.whole;
+    return root;
 }

@@ -13,6 +13,7 @@ typedef struct {
     const qsr_spec_env *env;
     qsr_problems *problems;
     qsr_arena *arena;
+    bool whole;
 } resolver;
 
 /* One option table being filled. */
@@ -322,6 +323,7 @@ static void finish(resolver *r, const block *b, target *t)
         qsr_error e = {0};
         if (t->nodes[i]) continue;
         if (o->flags & QSR_OPT_REQUIRED) {
+            if (!r->whole) continue;
             qsr_problems_add(r->problems, b->mark, path, NULL, "required%s%s, but not written", b->plugin ? " by " : "",
                              b->plugin ? b->plugin->name : "");
         } else if (qsr_option_default(o, r->arena, t->values, &e)) {
@@ -435,10 +437,8 @@ static const qsr_plugin *plugin_of(resolver *r, uint32_t kind, block *b, const c
     const qsr_entry *entry = qsr_node_find(b->map, "plugin");
     const char *path = qsr_path_child(r->arena, b->path, "plugin");
     if (!entry && name) return find_plugin(r, kind, name, b->mark, b->path);
-    if (!entry) {
-        qsr_problems_add(r->problems, b->mark, path, NULL, "required, but not written");
-        return NULL;
-    }
+    if (!entry && r->whole) qsr_problems_add(r->problems, b->mark, path, NULL, "required, but not written");
+    if (!entry) return NULL;
     b->plugin_word = qsr_node_plain(entry->value);
     if (b->plugin_word->kind == QSR_SCALAR && !qsr_node_is_null(b->plugin_word))
         return find_plugin(r, kind, b->plugin_word->text, b->plugin_word->mark, path);
@@ -549,9 +549,9 @@ static void check_training(resolver *r)
                          (long long)train->batch);
 }
 
-void qsr_resolve(qsr_spec *spec, qsr_node *root, const qsr_spec_env *env, qsr_problems *problems)
+void qsr_resolve(qsr_spec *spec, qsr_node *root, bool whole, const qsr_spec_env *env, qsr_problems *problems)
 {
-    resolver r = {spec, root, env, problems, &spec->arena};
+    resolver r = {spec, root, env, problems, &spec->arena, whole};
     spec->tree = root;
     resolve_top(&r);
     block dataset = {.n_targets = 1}, activation = {0};

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+#include "spec/experiment.h"
 #include "spec/load.h"
 #include "spec/option.h"
 
@@ -24,11 +26,12 @@ static qsr_status load(const char *path, const char *text, size_t size, const ch
     qsr_spec *spec = qsr_xcalloc(1, sizeof *spec);
     *ret = NULL;
     spec->path = qsr_arena_strdup(&spec->arena, path);
-    qsr_node *root = qsr_extends_read(&spec->arena, path, text, size, env, problems);
+    bool whole;
+    qsr_node *root = qsr_extends_read(&spec->arena, path, text, size, env, &whole, problems);
     if (root) default_losses(&spec->arena, root);
     qsr_node *laid = root ? root : qsr_node_make(&spec->arena, QSR_MAP, (qsr_mark){0});
     qsr_override_apply(&spec->arena, laid, overrides, n_overrides, problems);
-    if (root) qsr_resolve(spec, root, env, problems);
+    if (root) qsr_resolve(spec, root, whole, env, problems);
     if (problems->count + problems->dropped > before) {
         qsr_spec_free(spec);
         return QSR_E_OPTION;
@@ -75,6 +78,18 @@ qsr_mark qsr_spec_place(const qsr_spec *spec, const char *path)
     return mark;
 }
 
+/* "sae.init_from": an option of the experiment's own by its whole path. */
+static bool is_of_experiment(const char *path)
+{
+    for (unsigned i = 0; i < QSR_PARTS; i++) {
+        const qsr_part *part = qsr_experiment_part(i);
+        size_t n = strlen(part->key), index;
+        if (n && qsr_starts_with(path, part->key) && path[n] == '.' && qsr_option_find(&part->options, path + n + 1, &index))
+            return true;
+    }
+    return false;
+}
+
 void qsr_spec_blame(const qsr_spec *spec, const qsr_block *block, const qsr_error *e, qsr_problems *problems)
 {
     qsr_arena arena = {0};
@@ -84,8 +99,11 @@ void qsr_spec_blame(const qsr_spec *spec, const qsr_block *block, const qsr_erro
     qsr_mark mark = block->mark;
     size_t index;
     if (e->option[0]) {
-        path = qsr_path_child(&arena, path, e->option);
-        if (qsr_option_find(&table, e->option, &index) && block->marks[index].line) mark = block->marks[index];
+        const char *child = qsr_path_child(&arena, path, e->option);
+        bool own = !qsr_option_find(&table, e->option, &index), whole = own && is_of_experiment(e->option);
+        if (!own && block->marks[index].line) mark = block->marks[index];
+        path = whole ? e->option : child;
+        if (whole || (own && is_of_experiment(child))) mark = qsr_spec_place(spec, path);
     }
     qsr_problems_add(problems, mark, path, NULL, "%s", e->text);
     qsr_arena_free(&arena);

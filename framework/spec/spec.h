@@ -106,8 +106,9 @@ void qsr_spec_dump(const qsr_spec *, bool canonical, qsr_text *out);
  * of the identity, so its id differs from the original's when that had relative paths: take a run's id from its manifest. */
 void qsr_spec_dump_absolute(const qsr_spec *, qsr_text *out);
 
-/* Adds a problem that a plugin reported through fail(), at the place where e->option ("k", "hook.layer") was written: its own
- * mark, or the block's when it was left out or the plugin named none. */
+/* Adds a problem that was found after loading, at the place where e->option was written: an option of the block's plugin ("k",
+ * "hook.layer"), one of the host's beside it ("skip_first"), or another of the host's by its whole path ("eval.tokens"); at the
+ * block's place when it was left out or none was named. */
 void qsr_spec_blame(const qsr_spec *, const qsr_block *, const qsr_error *, qsr_problems *);
 /* Where the value at a dotted path ("sae.init_from") was written; the nearest block above it when it was left out. */
 qsr_mark qsr_spec_place(const qsr_spec *, const char *path);
