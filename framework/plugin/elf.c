@@ -80,3 +80,34 @@ qsr_status qsr_elf_exports(const char *path, qsr_text *out, size_t *ret_count, q
     qsr_map_close(&map);
     return status;
 }
+
+/* ---- before loading ------------------------------------------------------------------------------------------------ */
+
+static qsr_status check_segments(const qsr_map *map, const char *path, qsr_error *e)
+{
+    Elf64_Ehdr header;
+    Elf64_Phdr segment;
+    if (map->size < sizeof header || memcmp(map->bytes, ELFMAG, SELFMAG) != 0 || map->bytes[EI_CLASS] != ELFCLASS64)
+        return qsr_fail(e, QSR_E_INPUT, "cannot load %s: it is no shared object (a 64-bit ELF file)", path);
+    memcpy(&header, map->bytes, sizeof header);
+    if (header.e_phentsize != sizeof segment || !within(map, header.e_phoff, header.e_phnum, sizeof segment))
+        return qsr_fail(e, QSR_E_INPUT, "cannot load %s: it is truncated: its %zu bytes end before its table of segments", path,
+                        map->size);
+    for (size_t i = 0; i < header.e_phnum; i++) {
+        memcpy(&segment, map->bytes + header.e_phoff + i * sizeof segment, sizeof segment);
+        if (segment.p_type == PT_LOAD && !within(map, segment.p_offset, 1, segment.p_filesz))
+            return qsr_fail(e, QSR_E_INPUT, "cannot load %s: it is truncated: segment %zu ends beyond its %zu bytes", path, i,
+                            map->size);
+    }
+    return QSR_OK;
+}
+
+qsr_status qsr_elf_check(const char *path, qsr_error *e)
+{
+    qsr_map map;
+    qsr_status status = qsr_map_open(path, &map, e);
+    if (status) return status;
+    status = check_segments(&map, path, e);
+    qsr_map_close(&map);
+    return status;
+}

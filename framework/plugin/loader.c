@@ -8,7 +8,9 @@
 #include <sys/stat.h>
 
 #include "base/arena.h"
+#include "base/text.h"
 #include "plugin/descriptor.h"
+#include "plugin/elf.h"
 
 enum { PLUGINS_LIMIT = 64, NAME_LIMIT = 63 };
 
@@ -69,16 +71,23 @@ static const struct loaded *loaded_already(const struct stat *about)
     return NULL;
 }
 
+/* The reason without the path in front, which is ours to tell. */
+static const char *why_not(const char *path)
+{
+    const char *why = dlerror();
+    if (!why) return "unknown reason";
+    size_t n = strlen(path);
+    return qsr_starts_with(why, path) && qsr_starts_with(why + n, ": ") ? why + n + 2 : why;
+}
+
 static qsr_status open_file(const char *path, entry_function *ret, qsr_error *e)
 {
+    qsr_status status = qsr_elf_check(path, e);
+    if (status) return status;
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) {
-        const char *why = dlerror();
-        return qsr_fail(e, QSR_E_INPUT,
-                        "cannot load %s: %s (usual causes: it is no shared object, or a library it depends on "
-                        "is missing, which `ldd` on it shows)",
-                        path, why ? why : "unknown reason");
-    }
+    if (!handle)
+        return qsr_fail(e, QSR_E_INPUT, "cannot load %s: %s (`ldd` shows whether a library that it depends on is missing)", path,
+                        why_not(path));
     void *symbol = dlsym(handle, "qsr_plugin_entry");
     if (!symbol)
         return qsr_fail(e, QSR_E_INPUT,

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -142,7 +143,8 @@ static const char *own_file(qsr_registry *r, const char *folder, uint32_t kind, 
     static const char *const places[] = {"", ".libs/"};
     for (size_t i = 0; i < 2; i++) {
         const char *path = qsr_arena_printf(&r->arena, "%s/%s/%s%s.so", folder, qsr_kind_folder(kind), places[i], name);
-        if (qsr_exists(path)) return path;
+        struct stat about;
+        if (lstat(path, &about) == 0) return path; /* a link to nowhere is refused, not passed over */
     }
     return NULL;
 }
@@ -218,6 +220,10 @@ static const qsr_found *find_in(qsr_registry *r, struct folder *folder, uint32_t
         }
         const qsr_plugin *plugin = plugin_in(module, kind, name);
         if (plugin) return make_found(r, plugin, module->path);
+        qsr_fail(e, QSR_E_INPUT, "%s holds no %s named %s, but the %s %s: rename the file", path, qsr_kind_name(kind), name,
+                 qsr_kind_name(module->plugins[0]->abi.kind), module->plugins[0]->name);
+        note_refusal(r, path, e->text);
+        return NULL;
     }
     const struct list *found = list_folder(r, folder, kind);
     for (size_t i = 0; i < found->count; i++)
