@@ -3,7 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fs.h"
 #include "cli/command.h"
+
+/* A misspelt folder would otherwise go unnoticed: the plugin of that name elsewhere would be taken. */
+static int check_plugin_dirs(const qsr_command *command, qsr_args *args)
+{
+    for (const char *const *dir = qsr_args_values(args, "plugin-dir"); *dir; dir++)
+        if (!qsr_is_folder(*dir)) return qsr_command_misused(command, "--plugin-dir is '%s', which is not a folder", *dir);
+    return QSR_EXIT_OK;
+}
 
 static int run_command(const qsr_command *command, int argc, char **argv)
 {
@@ -14,7 +23,7 @@ static int run_command(const qsr_command *command, int argc, char **argv)
     int code = QSR_EXIT_OK;
     if (args.help)
         qsr_command_describe(command);
-    else
+    else if (!(code = check_plugin_dirs(command, &args)))
         code = command->run(&args);
     qsr_args_free(&args);
     return code;
