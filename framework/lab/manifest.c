@@ -91,7 +91,9 @@ static qsr_status digest_inputs(json_t *inputs, const qsr_spec *spec, qsr_error 
     qsr_status status = qsr_manifest_inputs(&spec->dataset, inputs, e);
     if (!status) status = qsr_manifest_inputs(&spec->activation, inputs, e);
     for (size_t i = 0; !status && i < spec->n_losses; i++) status = qsr_manifest_inputs(&spec->losses[i], inputs, e);
-    if (!status && spec->sae.init_from) status = digest_one(inputs, spec->sae.init_from, e);
+    if (status || !spec->sae.init_from) return status;
+    status = digest_one(inputs, spec->sae.init_from, e);
+    if (status && e) snprintf(e->option, sizeof e->option, "sae.init_from");
     return status;
 }
 

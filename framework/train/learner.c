@@ -99,7 +99,7 @@ static qsr_status create_buffers(qsr_learner *l, qsr_error *e)
     l->l0_share = qsr_xcalloc(l->n_blocks, sizeof(double));
     l->l1_share = qsr_xcalloc(l->n_blocks, sizeof(double));
     if (l->keep) l->kept = qsr_xcalloc(l->n_blocks, sizeof *l->kept);
-    if (!l->x || !l->xhat || !l->fired || !l->silent) return qsr_fail_nomem(e, "a batch of rows", 2 * rows * d * sizeof(float));
+    if (!l->x || !l->xhat || !l->fired || !l->silent) return qsr_fail_nomem(e, "a batch of rows (train.batch)", 2 * rows * d * sizeof(float));
     size_t in_flight = qsr_min_size(qsr_pool_threads(l->pool), l->n_blocks);
     l->work = qsr_xcalloc(in_flight, sizeof *l->work);
     for (size_t i = 0; i < in_flight; i++) {
