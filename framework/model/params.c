@@ -103,7 +103,9 @@ static qsr_status read_finite(const qsr_tensor *t, const char *path, float *out,
     qsr_to_float(t->dtype, t->data, t->count, out);
     size_t bad = qsr_row_not_finite(out, t->count);
     if (bad == t->count) return QSR_OK;
-    return qsr_fail(e, QSR_E_INPUT, "%s: tensor '%s' holds %s at index %zu", path, t->name, isnan(out[bad]) ? "nan" : "inf", bad);
+    char value[32];
+    return qsr_fail(e, QSR_E_INPUT, "%s: tensor '%s' holds %s%s at index %zu: weights must be finite", path, t->name,
+                    qsr_float_text(out[bad], value, sizeof value), t->dtype == QSR_F64 ? " (as float32)" : "", bad);
 }
 
 /* out[cols][rows] = in[rows][cols] */
@@ -126,23 +128,49 @@ static qsr_status load_encoder(qsr_params *p, const qsr_tensor *t, const char *p
     return status;
 }
 
-/* Hands tensors of length d_sae that are not the SAE's own to the activation. */
+static bool is_own(const char *name)
+{
+    return !strcmp(name, "W_enc") || !strcmp(name, "W_dec") || !strcmp(name, "b_enc") || !strcmp(name, "b_dec");
+}
+
+/* Hands a vector of the file to the activation, which knows whether it wants it and of which length. */
+static qsr_status offer(const qsr_tensor *t, const char *path, qsr_made *activation, const qsr_export_ops *ops, bool *ret_taken,
+                        qsr_error *e)
+{
+    float *data = qsr_block_raw(t->count, sizeof(float));
+    if (!data) return qsr_fail_nomem(e, "reading thresholds", t->count * sizeof(float));
+    qsr_to_float(t->dtype, t->data, t->count, data);
+    qsr_status status = qsr_made_finish(activation, ops->import(activation->instance, t->name, data, t->count), e);
+    if (status == QSR_OK) status = read_finite(t, path, data, e), *ret_taken = true;
+    else if (status != QSR_END) qsr_context(e, "%s", path);
+    qsr_block_free(data);
+    return status == QSR_END ? QSR_OK : status; /* the end: a tensor of someone else's */
+}
+
+/* What the activation learns must be there: thresholds at their initial value beside trained weights make another SAE. */
+static qsr_status check_learned(const char *path, qsr_made *activation, size_t d_sae, qsr_error *e)
+{
+    const qsr_params_ops *ops = qsr_made_extension(activation, QSR_EXT_PARAMS);
+    qsr_param param = {.struct_size = sizeof param};
+    if (!ops || !ops->count) return QSR_OK;
+    qsr_status status = qsr_made_finish(activation, ops->get(activation->instance, 0, &param), e);
+    if (status) return status;
+    return qsr_fail(e, QSR_E_INPUT, "%s has no tensor '%s' [%zu], which %s needs beside the weights", path, param.name, d_sae,
+                    activation->plugin->name);
+}
+
 static qsr_status load_activation(const qsr_safetensors *file, const char *path, size_t d_sae, qsr_made *activation, qsr_error *e)
 {
     const qsr_export_ops *ops = activation ? qsr_made_extension(activation, QSR_EXT_EXPORT) : NULL;
     if (!ops || !ops->import) return QSR_OK;
-    float *data = qsr_block_raw(d_sae, sizeof(float));
-    if (!data) return qsr_fail_nomem(e, "reading thresholds", d_sae * sizeof(float));
-    qsr_status status = QSR_OK;
-    for (size_t i = 0; !status && i < qsr_safetensors_count(file); i++) {
+    bool taken = false;
+    for (size_t i = 0; i < qsr_safetensors_count(file); i++) {
         const qsr_tensor *t = qsr_safetensors_at(file, i);
-        if (t->rank != 1 || t->count != d_sae || !qsr_dtype_is_real(t->dtype) || strcmp(t->name, "b_enc") == 0) continue;
-        status = read_finite(t, path, data, e);
-        if (!status) status = qsr_made_finish(activation, ops->import(activation->instance, t->name, data, d_sae), e);
-        if (status == QSR_END) status = QSR_OK; /* a tensor of someone else's */
+        if (t->rank != 1 || !qsr_dtype_is_real(t->dtype) || is_own(t->name)) continue;
+        qsr_status status = offer(t, path, activation, ops, &taken, e);
+        if (status) return status;
     }
-    qsr_block_free(data);
-    return status < 0 ? qsr_context(e, "%s", path) : QSR_OK;
+    return taken ? QSR_OK : check_learned(path, activation, d_sae, e);
 }
 
 qsr_status qsr_params_load(qsr_params *p, const char *path, qsr_made *activation, qsr_error *e)
