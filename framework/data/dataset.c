@@ -1,13 +1,14 @@
 #include "data/dataset.h"
 
 #include <inttypes.h>
-#include <math.h>
+#include <stdio.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/sizes.h"
+#include "base/text.h"
 #include "math/rows.h"
 
 #define ENDLESS UINT64_MAX
@@ -48,10 +49,10 @@ static qsr_status split(qsr_dataset *data, const qsr_spec *spec, qsr_error *e)
     data->held_first = HELD_OUT_FROM;
     if (info->units == ENDLESS) return QSR_OK;
     if (data->held_units >= info->units)
-        return qsr_fail(e, QSR_E_OPTION,
-                        "eval.tokens=%" PRIu64 " holds out all of the dataset's %" PRIu64
-                        " rows: lower it, or give more data",
-                        data->held_rows, info->units * data->rows_per_unit);
+        return qsr_fail_option(e, QSR_E_OPTION, "eval.tokens",
+                               "%" PRIu64 " rows to hold out leave none of the %" PRIu64
+                               " to train on: lower it, or give more data",
+                               data->held_rows, info->units * data->rows_per_unit);
     data->train_units = info->units - data->held_units;
     data->held_first = data->train_units;
     return QSR_OK;
@@ -178,11 +179,14 @@ static qsr_status find_not_finite(const qsr_dataset *data, size_t tap, const uin
     for (size_t u = 0; u < n; u++) {
         size_t at = qsr_row_not_finite(rows + u * unit_values, unit_values);
         if (at == unit_values) continue;
-        float value = rows[u * unit_values + at];
+        char value[32], row[32] = "";
         const char *key = data->opened > 1 ? data->shared->tap_keys[tap] : NULL;
-        return qsr_fail(e, QSR_E_INPUT, "dataset %s%s%s%s: unit %" PRIu64 ", row %zu, column %zu is %s",
-                        data->made->plugin->name, key ? " (" : "", key ? key : "", key ? ")" : "", units[u],
-                        data->skip_first + at / data->d_in, at % data->d_in, isnan(value) ? "nan" : "inf");
+        bool single = data->info.rows_per_unit == 1;
+        if (!single) snprintf(row, sizeof row, "row %zu, ", data->skip_first + at / data->d_in);
+        return qsr_fail(e, QSR_E_INPUT, "%s %" PRIu64 " of %s%s%s%s has %s in %scolumn %zu: data must be finite",
+                        single ? "row" : "unit", units[u], data->made->plugin->name, key ? " (" : "", key ? key : "",
+                        key ? ")" : "", qsr_float_text(rows[u * unit_values + at], value, sizeof value), row,
+                        at % data->d_in);
     }
     return QSR_OK;
 }

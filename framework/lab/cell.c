@@ -19,17 +19,21 @@ enum { LARGEST_JSON = 64 << 20, KEPT_CHECKPOINTS = 2 };
 
 /* ---- preparation: nothing on disk -------------------------------------------------------------------------------- */
 
+void qsr_cell_blame(const qsr_spec *spec, const qsr_block *block, const qsr_error *e, qsr_problems *problems)
+{
+    if (e->code != QSR_E_NOMEM && e->code != QSR_E_INTERNAL) qsr_spec_blame(spec, block, e, problems);
+}
+
 static qsr_status check_length(const qsr_cell *c, qsr_error *e)
 {
     const qsr_spec *spec = c->spec;
     uint64_t per_epoch = c->data->train_units == UINT64_MAX ? UINT64_MAX : c->data->train_units * c->data->rows_per_unit;
     uint64_t tokens = c->learner->steps * c->learner->batch, epochs = (uint64_t)spec->data.epochs;
-    if (c->learner->steps == 0)
-        return qsr_fail(e, QSR_E_OPTION, "train.tokens=%" PRId64 " is less than one batch of %zu", spec->train.tokens,
-                        c->learner->batch);
-    if (epochs == 0 || per_epoch == UINT64_MAX || per_epoch * epochs >= tokens) return QSR_OK;
-    return qsr_fail(e, QSR_E_OPTION, "train.tokens=%" PRId64 " asks for more than the %" PRIu64 " rows of dataset.epochs=%" PRIu64,
-                    spec->train.tokens, per_epoch * epochs, epochs);
+    if (epochs == 0 || per_epoch == UINT64_MAX || (tokens - 1) / per_epoch < epochs) return QSR_OK;
+    return qsr_fail_option(e, QSR_E_OPTION, "train.tokens",
+                           "%" PRId64 " are more than dataset.epochs=%" PRIu64 " times the %" PRIu64
+                           " rows for training: lower it, or raise dataset.epochs",
+                           spec->train.tokens, epochs, per_epoch);
 }
 
 qsr_status qsr_cell_prepare(qsr_cell *c, const qsr_spec *spec, const qsr_run_options *options, qsr_run_summary *summary,
@@ -40,12 +44,16 @@ qsr_status qsr_cell_prepare(qsr_cell *c, const qsr_spec *spec, const qsr_run_opt
     qsr_store_name(&c->store, options->out, spec);
     snprintf(summary->folder, sizeof summary->folder, "%s", c->store.folder);
     qsr_status status = qsr_learner_create(spec, data->d_in, options->pool, &c->learner, &guilty, e);
-    if (status && guilty) qsr_spec_blame(spec, guilty, e, problems);
-    if (!status) status = check_length(c, e);
-    if (!status) status = qsr_manifest_make(spec, options, data, &c->manifest, e);
+    if (status && guilty) qsr_cell_blame(spec, guilty, e, problems);
     if (status) return status;
+    status = check_length(c, e);
+    if (!status) status = qsr_manifest_make(spec, options, data, &c->manifest, e);
+    if (status) {
+        qsr_cell_blame(spec, &spec->dataset, e, problems);
+        return status;
+    }
     c->rows = qsr_block_raw(c->learner->batch, data->d_in * sizeof(float));
-    return c->rows ? QSR_OK : qsr_fail_nomem(e, "a batch of rows", c->learner->batch * data->d_in * sizeof(float));
+    return c->rows ? QSR_OK : qsr_fail_nomem(e, "a batch of rows (train.batch)", c->learner->batch * data->d_in * sizeof(float));
 }
 
 /* ---- what is already there --------------------------------------------------------------------------------------- */

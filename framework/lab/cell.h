@@ -27,6 +27,9 @@ typedef struct {
     bool over;                /* takes no further part in training */
 } qsr_cell;
 
+/* Shows where in the spec the trouble comes from; want of memory and broken promises are no mistakes of the spec's. */
+void qsr_cell_blame(const qsr_spec *, const qsr_block *, const qsr_error *, qsr_problems *);
+
 /* Learner and manifest; nothing on disk. A refused option is added to problems. */
 qsr_status qsr_cell_prepare(qsr_cell *, const qsr_spec *, const qsr_run_options *, qsr_run_summary *, const qsr_dataset *, size_t tap,
                             qsr_problems *, qsr_error *e);

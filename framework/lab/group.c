@@ -27,7 +27,7 @@ static qsr_status open_data(group *g, const qsr_spec *const *specs, size_t n, si
 {
     size_t guilty = 0;
     qsr_status status = qsr_dataset_open_many(specs, n, g->options->pool, &g->data, taps, &guilty, e);
-    if (status) qsr_spec_blame(specs[guilty], &specs[guilty]->dataset, e, problems);
+    if (status) qsr_cell_blame(specs[guilty], &specs[guilty]->dataset, e, problems);
     return status;
 }
 
@@ -70,7 +70,7 @@ static bool somebody_wants_tap(const group *g, size_t tap)
 
 static qsr_status feed_starters(group *g, qsr_error *e)
 {
-    qsr_cursor *cursor;
+    qsr_cursor *cursor = NULL;
     float **out = qsr_xcalloc(g->data.n_taps, sizeof *out);
     bool wanted = false;
     for (size_t tap = 0; tap < g->data.n_taps; tap++)
@@ -87,23 +87,27 @@ static qsr_status feed_starters(group *g, qsr_error *e)
                 qsr_starter_take(g->cells[i].starter, g->rows[g->cells[i].tap], got);
         left -= n;
     }
-    if (wanted && status != QSR_E_NOMEM) qsr_cursor_free(cursor);
+    qsr_cursor_free(cursor);
     free(out);
     return status;
 }
 
-static qsr_status start_fresh_cells(group *g, qsr_error *e)
+/* What is wrong with the first rows is told of the first cell's dataset: it is everybody's. */
+static qsr_status start_fresh_cells(group *g, const qsr_spec *spec, qsr_problems *problems, qsr_error *e)
 {
     qsr_status status = QSR_OK;
     for (size_t i = 0; !status && i < g->n; i++)
-        if (is_fresh(&g->cells[i])) status = qsr_starter_create(g->cells[i].learner, &g->cells[i].starter, e);
+        if (is_fresh(&g->cells[i]) && (status = qsr_starter_create(g->cells[i].learner, &g->cells[i].starter, e)))
+            spec = g->cells[i].spec;
     if (!status) status = feed_starters(g, e);
     for (size_t i = 0; !status && i < g->n; i++)
         if (g->cells[i].starter) {
             status = qsr_starter_finish(g->cells[i].starter, e);
+            if (status) spec = g->cells[i].spec;
             qsr_starter_free(g->cells[i].starter);
             g->cells[i].starter = NULL;
         }
+    if (status) qsr_cell_blame(spec, &spec->dataset, e, problems);
     return status;
 }
 
@@ -151,13 +155,16 @@ static qsr_status read_rows(group *g, qsr_error *e)
 }
 
 /* The training cursor at the earliest cell's place, and the first rows: most of what can be wrong with data shows here. */
-static qsr_status open_stream(group *g, const qsr_spec *spec, qsr_error *e)
+static qsr_status open_stream(group *g, const qsr_spec *spec, qsr_problems *problems, qsr_error *e)
 {
     qsr_status status = qsr_cursor_create(&g->data, &spec->data, &g->cursor, e);
-    if (status) return status;
-    g->at = earliest(g);
-    qsr_cursor_seek(g->cursor, qsr_cursor_position_of(g->cursor, g->at));
-    return read_rows(g, e);
+    if (!status) {
+        g->at = earliest(g);
+        qsr_cursor_seek(g->cursor, qsr_cursor_position_of(g->cursor, g->at));
+        status = read_rows(g, e);
+    }
+    if (status) qsr_cell_blame(spec, &spec->dataset, e, problems);
+    return status;
 }
 
 /* ---- training ---------------------------------------------------------------------------------------------------- */
@@ -271,8 +278,8 @@ qsr_status qsr_group_run(const qsr_spec *const *specs, qsr_run_summary *const *s
     if (!status) status = prepare_cells(&g, specs, summaries, taps, problems, e);
     if (!status && count_active(&g)) {
         status = allocate_rows(&g, e);
-        if (!status) status = start_fresh_cells(&g, e);
-        if (!status) status = open_stream(&g, specs[0], e);
+        if (!status) status = start_fresh_cells(&g, specs[0], problems, e);
+        if (!status) status = open_stream(&g, specs[0], problems, e);
         if (!status) status = open_cells(&g, e);
         if (!status) {
             announce(&g);
@@ -296,7 +303,7 @@ qsr_status qsr_group_check(const qsr_spec *const *specs, size_t n, const qsr_run
         const qsr_block *guilty = NULL;
         qsr_error why = {0};
         qsr_status refused = qsr_learner_check(specs[i], g.data.d_in, &guilty, &why);
-        if (refused && guilty) qsr_spec_blame(specs[i], guilty, &why, problems);
+        if (refused && guilty) qsr_cell_blame(specs[i], guilty, &why, problems);
         if (refused && !first) first = refused, *e = why;
     }
     if (!status) qsr_dataset_close(&g.data);

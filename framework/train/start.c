@@ -1,6 +1,7 @@
 #include "train/start.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,11 @@ struct qsr_starter {
 static qsr_status first_weights(qsr_learner *l, qsr_error *e)
 {
     const qsr_sae_options *o = &l->spec->sae;
-    if (o->init_from) return qsr_params_load(&l->sae.params, o->init_from, l->sae.activation, e);
+    if (o->init_from) {
+        qsr_status status = qsr_params_load(&l->sae.params, o->init_from, l->sae.activation, e);
+        if (status && e) snprintf(e->option, sizeof e->option, "sae.init_from");
+        return status;
+    }
     qsr_params_init(&l->sae.params, o->init, o->init_scale, l->spec->seed, l->pool);
     return QSR_OK;
 }
@@ -118,7 +123,8 @@ qsr_status qsr_starter_finish(qsr_starter *s, qsr_error *e)
     qsr_learner *l = s->learner;
     double factor = 1;
     if (s->scale) {
-        if (!(s->norms > 0)) return qsr_fail(e, QSR_E_INPUT, "sae.normalize: dataset cannot scale rows that are all zero");
+        if (!(s->norms > 0))
+            return qsr_fail_option(e, QSR_E_INPUT, "sae.normalize", "dataset cannot scale rows that are all zero");
         factor = l->sae.normalise.scale = sqrt((double)l->d_in) / (s->norms / (double)s->rows);
     }
     if (s->mean) {
