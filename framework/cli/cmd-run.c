@@ -149,6 +149,24 @@ static int run_file(spec_file *f, const qsr_run_options *options)
     return code;
 }
 
+/* All cells of all files side by side. */
+static void tell_together(const spec_file *files, size_t n)
+{
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < n; i++) total += files[i].n;
+    qsr_spec **cells = qsr_xcalloc(total, sizeof *cells);
+    qsr_run_summary *done = qsr_xcalloc(total, sizeof *done);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(cells + at, files[i].cells, files[i].n * sizeof *cells);
+        memcpy(done + at, files[i].done, files[i].n * sizeof *done);
+        at += files[i].n;
+    }
+    puts("");
+    qsr_results_table(cells, done, total);
+    free(cells);
+    free(done);
+}
+
 /* One that fails does not keep the others from running; the worst exit code is the program's. */
 static int run_all(spec_file *files, size_t n, const qsr_run_options *options)
 {
@@ -159,6 +177,7 @@ static int run_all(spec_file *files, size_t n, const qsr_run_options *options)
         if (code > worst) worst = code;
         if (worst == QSR_EXIT_FAILED && options->stop_at_failure) break;
     }
+    if (n > 1) tell_together(files, n);
     return worst;
 }
 

@@ -176,7 +176,7 @@ static json_t *describe_origin(const qsr_learner *l)
 {
     json_t *metadata = json_object(), *quasar = json_object();
     qsr_text text = {0};
-    qsr_spec_dump(l->spec, true, &text);
+    qsr_spec_dump_identity(l->spec, &text); /* log_every and the like must not show in sae/ */
     put_text(quasar, "version", PACKAGE_VERSION);
     put_text(quasar, "cell", l->spec->id);
     put_text(quasar, "activation", l->spec->activation.plugin->name);

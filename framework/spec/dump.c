@@ -243,6 +243,8 @@ static void dump(const qsr_spec *spec, unsigned how, qsr_text *out)
 
 void qsr_spec_dump(const qsr_spec *spec, bool canonical, qsr_text *out) { dump(spec, canonical ? CANONICAL : 0, out); }
 
+void qsr_spec_dump_identity(const qsr_spec *spec, qsr_text *out) { dump(spec, CANONICAL | IDENTITY, out); }
+
 void qsr_spec_dump_absolute(const qsr_spec *spec, qsr_text *out) { dump(spec, ABSOLUTE, out); }
 
 /* ---- identity -------------------------------------------------------------------------------------------------------- */
@@ -293,7 +295,7 @@ void qsr_spec_identify(qsr_spec *spec)
     qsr_text_add(&slug, "-%s", tail.bytes);
     size_t n = slug.length < SLUG_MOST ? slug.length : SLUG_MOST;
     while (n && slug.bytes[n - 1] == '-') n--;
-    dump(spec, CANONICAL | IDENTITY, &text);
+    qsr_spec_dump_identity(spec, &text);
     qsr_digest digest = qsr_digest_bytes(text.bytes, text.length);
     spec->id = qsr_arena_printf(&spec->arena, "%.*s-%.12s", (int)n, slug.bytes, digest.hex);
     qsr_text_free(&slug);

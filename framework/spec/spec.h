@@ -102,6 +102,8 @@ void qsr_spec_free(qsr_spec *); /* NULL is fine */
  * alphabetical order, shortest round-trip numbers; otherwise every option is written, in the order of its table. Paths stand as
  * written, so the text means the same only in the folder of the original. */
 void qsr_spec_dump(const qsr_spec *, bool canonical, qsr_text *out);
+/* The canonical text without `name` and without options that cannot change results (NO_ID): what spec->id is the hash of. */
+void qsr_spec_dump_identity(const qsr_spec *, qsr_text *out);
 /* Every option, with absolute paths: what a run folder keeps. It loads to the same experiment from any folder, but paths are part
  * of the identity, so its id differs from the original's when that had relative paths: take a run's id from its manifest. */
 void qsr_spec_dump_absolute(const qsr_spec *, qsr_text *out);
