@@ -10,3 +10,10 @@ tests_fixtures_losses_prefixes_la_LDFLAGS = $(FIXTURE_FLAGS)
 
 check_PROGRAMS += tests/unit/train/test_gradient
 tests_unit_train_test_gradient_SOURCES = tests/unit/train/test_gradient.c tests/unit/train/plain.c tests/unit/train/plain.h $(BENCH)
+check_PROGRAMS += tests/unit/train/test_laws
+tests_unit_train_test_laws_SOURCES = tests/unit/train/test_laws.c $(BENCH)
+check_PROGRAMS += tests/unit/train/test_update
+tests_unit_train_test_update_SOURCES = tests/unit/train/test_update.c $(BENCH)
+check_PROGRAMS += tests/unit/train/test_prune tests/unit/train/test_start
+tests_unit_train_test_prune_SOURCES = tests/unit/train/test_prune.c $(BENCH)
+tests_unit_train_test_start_SOURCES = tests/unit/train/test_start.c $(BENCH)
