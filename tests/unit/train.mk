@@ -21,3 +21,7 @@ tests_unit_train_test_start_SOURCES = tests/unit/train/test_start.c $(BENCH)
 check_PROGRAMS += tests/unit/data/test_cursor tests/unit/data/test_dataset
 tests_unit_data_test_cursor_SOURCES = tests/unit/data/test_cursor.c $(BENCH)
 tests_unit_data_test_dataset_SOURCES = tests/unit/data/test_dataset.c $(BENCH)
+
+check_PROGRAMS += tests/unit/model/test_choose tests/unit/model/test_code tests/unit/model/test_normalise \
+	tests/unit/model/test_params
+tests_unit_model_test_params_SOURCES = tests/unit/model/test_params.c $(BENCH)
