@@ -1,6 +1,7 @@
 # outside: what plugin authors do with an installed Quasar. `make installcheck` after `make install`.
 EXTRA_DIST += tests/outside/topr.c tests/outside/topr.yaml tests/outside/header_c.c tests/outside/header_cxx.cc \
-	tests/outside/installcheck.sh
+	tests/outside/installcheck.sh tests/outside/listing.sh
+TESTS += tests/outside/listing.sh
 OUTSIDE_CXX = c++
 
 installcheck-local:
