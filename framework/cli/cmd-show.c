@@ -19,6 +19,8 @@ static void print_spec(const qsr_spec *spec, const qsr_args *args)
 static int run(qsr_args *args)
 {
     if (args->n_words != 1) return qsr_command_misused(&qsr_cmd_show, "needs one spec, got %zu", args->n_words);
+    if (qsr_args_has(args, "canonical") && qsr_args_has(args, "id"))
+        return qsr_command_misused(&qsr_cmd_show, "--canonical and --id exclude each other");
     qsr_registry *registry = qsr_cli_registry(args);
     qsr_spec_env env = qsr_cli_spec_env(registry);
     qsr_spec *spec;
