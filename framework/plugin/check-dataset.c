@@ -289,6 +289,50 @@ static qsr_status test_truth(const qsr_check *c, qsr_error *e)
     return status;
 }
 
+/* ---- quasar.taps/1: the same options twice, so that both taps must give what an instance of its own gives */
+
+static qsr_status read_taps(const qsr_made *made, const qsr_taps_ops *ops, const reading *r, bool first_wanted,
+                            float *rows[2], qsr_error *e)
+{
+    size_t n = qsr_min_size(r->n, r->info.units_per_read);
+    rows[0] = first_wanted ? qsr_guard_new(n * r->per_unit, sizeof(float)) : NULL;
+    rows[1] = qsr_guard_new(n * r->per_unit, sizeof(float));
+    qsr_status status = qsr_made_finish(made, ops->read(made->instance, r->units, n, rows), e);
+    if (status == QSR_END) status = qsr_fail(e, QSR_E_INTERNAL, "read of taps returned QSR_END");
+    for (size_t tap = 0; tap < 2 && !status; tap++)
+        if (rows[tap] && memcmp(rows[tap], r->a, n * r->per_unit * sizeof(float)) != 0)
+            status = qsr_fail(e, QSR_E_INTERNAL, "tap %zu%s differs from an instance of its own", tap,
+                              first_wanted ? "" : ", read alone,");
+    for (size_t tap = 0; tap < 2; tap++)
+        if (!qsr_guard_free(rows[tap])) status = qsr_fail(e, QSR_E_INTERNAL, "read of taps wrote outside of its rows");
+    return status;
+}
+
+static qsr_status compare_taps(const qsr_check *c, const qsr_taps_ops *ops, qsr_error *e)
+{
+    const void *options[] = {c->options, c->options};
+    reading r;
+    qsr_made *made = NULL;
+    size_t tap;
+    float *rows[2];
+    qsr_status status = start_reading(c, &r, e);
+    if (!status) status = read_fresh(c, c->one, r.units, r.n, UNITS, r.a, e);
+    if (!status) status = qsr_made_create_taps(c->plugin, &c->shape, options, 2, 7, c->one, &tap, &made, e);
+    if (!status) status = read_taps(made, ops, &r, true, rows, e);
+    if (!status) status = read_taps(made, ops, &r, false, rows, e);
+    qsr_made_free(made);
+    end_reading(&r);
+    return status;
+}
+
+static qsr_status test_taps(const qsr_check *c, qsr_error *e)
+{
+    const qsr_taps_ops *ops = c->plugin->extension ? c->plugin->extension(QSR_EXT_TAPS) : NULL;
+    if (!ops) return qsr_fail(e, QSR_END, "no %s", QSR_EXT_TAPS);
+    if (!ops->create || !ops->read) return qsr_fail(e, QSR_E_INTERNAL, "create or read is missing");
+    return compare_taps(c, ops, e);
+}
+
 void qsr_check_dataset(const qsr_check *c)
 {
     size_t before = c->report->failures;
@@ -300,4 +344,5 @@ void qsr_check_dataset(const qsr_check *c)
     qsr_check_run(c, "any order", test_order);
     qsr_check_run(c, "4 threads", test_threads);
     qsr_check_run(c, "truth", test_truth);
+    qsr_check_run(c, "taps", test_taps);
 }

@@ -93,8 +93,8 @@ static qsr_status test_reasons(const qsr_check *c, qsr_error *e)
 /* qsr_plugin_entry and extension() answer the same each time, and NULL for what nobody knows. */
 static qsr_status test_extensions(const qsr_check *c, qsr_error *e)
 {
-    static const char *const ids[] = {QSR_EXT_PARAMS,   QSR_EXT_STATE,  QSR_EXT_METRICS,
-                                      QSR_EXT_SELECTOR, QSR_EXT_EXPORT, QSR_EXT_TRUTH};
+    static const char *const ids[] = {QSR_EXT_PARAMS, QSR_EXT_STATE, QSR_EXT_METRICS, QSR_EXT_SELECTOR,
+                                      QSR_EXT_EXPORT, QSR_EXT_TRUTH, QSR_EXT_TAPS};
     if (!c->plugin->extension) return QSR_OK;
     if (c->plugin->extension("quasar.check.unknown/1"))
         return qsr_fail(e, QSR_E_INTERNAL, "extension() offers an interface for an id that does not exist");

@@ -71,6 +71,20 @@ static void settings_reach_the_plugin(void **state)
     qsr_check_report_free(&r);
 }
 
+static void the_model_dataset_keeps_its_promises(void **state)
+{
+    (void)state;
+    const char *source = getenv("QUASAR_SOURCE");
+    const char *model = qsr_arena_printf(&arena, "%s/experiments/data/tiny-gpt2", source ? source : QSR_SOURCE_DIR);
+    const char *settings[] = {qsr_arena_printf(&arena, "model=%s", model), qsr_arena_printf(&arena, "tokens=%s/tokens.npy", model),
+                              "hook.layer=1", "context=16", "forward_contexts=2"};
+    qsr_check_report r = check_file(built_plugin(&arena, "datasets", "gpt2"), settings, 5);
+    show_failures(&r);
+    assert_int_equal(r.failures, 0);
+    assert_string_equal(verdict_of(&r, "taps"), "ok");
+    qsr_check_report_free(&r);
+}
+
 static void settings_are_checked(void **state)
 {
     (void)state;
@@ -127,6 +141,7 @@ static void broken_plugins_fail_the_check_meant_for_them(void **state)
         {"datasets", "past_end", "manners"},
         {"datasets", "no_width", "describe"},
         {"datasets", "ends_early", "manners"},
+        {"datasets", "crossed", "taps"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const qsr_module *module = NULL;
@@ -197,6 +212,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plugins_of_this_tree_keep_their_promises),
         cmocka_unit_test(settings_reach_the_plugin),
+        cmocka_unit_test(the_model_dataset_keeps_its_promises),
         cmocka_unit_test(settings_are_checked),
         cmocka_unit_test(broken_plugins_fail_the_check_meant_for_them),
         cmocka_unit_test(hears_what_a_plugin_prints_at_load),
