@@ -236,12 +236,12 @@ static void a_value_that_is_not_finite_names_its_tap(void **state)
     qsr_error e = {0};
     open_all("nan_place: 5", "1 5", 4, NULL, &s);
     assert_int_equal(qsr_dataset_read_taps(&s.data, units, 3, (float *[]){block[0], block[1]}, &e), QSR_E_INPUT);
-    assert_string_equal(e.text, "dataset tapped (place=5): unit 2, row 1, column 2 is nan");
+    assert_string_equal(e.text, "unit 2 of tapped (place=5) has nan in row 1, column 2: data must be finite");
     assert_int_equal(qsr_dataset_read_taps(&s.data, units, 3, (float *[]){block[0], NULL}, &e), QSR_OK);
     close_all(&s);
     open_all("nan_place: 5", "5", 4, NULL, &s);
     assert_int_equal(qsr_dataset_read(&s.data, units, 3, block[0], &e), QSR_E_INPUT);
-    assert_string_equal(e.text, "dataset tapped: unit 2, row 1, column 2 is nan");
+    assert_string_equal(e.text, "unit 2 of tapped has nan in row 1, column 2: data must be finite");
     close_all(&s);
 }
 
