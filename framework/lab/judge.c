@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "lab/cell.h"
@@ -131,12 +132,12 @@ static qsr_status open_all(judge_state *j, const qsr_judge_options *o, qsr_probl
     const qsr_spec *spec = j->spec;
     qsr_status status = qsr_dataset_open(spec, o->pool, &j->data, e);
     if (status) {
-        qsr_spec_blame(spec, &spec->dataset, e, problems);
+        qsr_cell_blame(spec, &spec->dataset, e, problems);
         return status;
     }
     status = qsr_sae_create(spec, j->data.d_in, 0, false, o->pool, &j->sae, e);
     if (status) {
-        qsr_spec_blame(spec, &spec->activation, e, problems);
+        qsr_cell_blame(spec, &spec->activation, e, problems);
         return status;
     }
     status = compare(j, e);
@@ -212,18 +213,40 @@ static qsr_status write_result(const judge_state *j, const char *folder, const c
     return status;
 }
 
+/* Bytes of the longest part of the path that exists. */
+static size_t existing_part(const char *path)
+{
+    qsr_arena arena = {0};
+    char *part = qsr_arena_strdup(&arena, path), *slash;
+    while (!qsr_exists(part) && (slash = strrchr(part, '/'))) *slash = 0;
+    size_t n = qsr_exists(part) ? strlen(part) : 0;
+    qsr_arena_free(&arena);
+    return n;
+}
+
+/* Takes back the folders of `path` beyond its first `existed` bytes, as far as they are empty. */
+static void remove_folders(const char *path, size_t existed)
+{
+    qsr_arena arena = {0};
+    char *part = qsr_arena_strdup(&arena, path), *slash;
+    while (strlen(part) > existed && rmdir(part) == 0 && (slash = strrchr(part, '/'))) *slash = 0;
+    qsr_arena_free(&arena);
+}
+
 static qsr_status evaluate(judge_state *j, const qsr_judge_options *o, qsr_judgement *ret, qsr_error *e)
 {
     double start = qsr_clock();
     qsr_judged judged = {.sae = &j->sae, .layer = qsr_cell_layer(j->spec)};
     qsr_evaluate_options options = {o->ctx, o->progress};
     if (o->out && j->data.held_rows) judged.tokens_csv = qsr_path_join(&j->arena, o->out, "tokens.csv");
+    size_t existed = o->out ? existing_part(o->out) : 0;
     qsr_status status = o->out ? qsr_mkdirs(o->out, e) : QSR_OK;
     if (!status) status = qsr_evaluate(&judged, 1, &j->data, &options, e);
     if (!status && judged.error.code) {
         *e = judged.error;
         status = judged.error.code;
     }
+    if (status && o->out) remove_folders(o->out, existed);
     ret->evaluation = judged.evaluation;
     ret->seconds = qsr_clock() - start;
     return status;
@@ -237,7 +260,7 @@ qsr_status qsr_lab_judge(const char *folder, const qsr_spec *spec, const qsr_jud
     qsr_status status = find_folder(&j, folder, e);
     if (!status) status = open_all(&j, o, problems, e);
     if (!status) status = ask_manifest(&j, &ret->held_out, e);
-    if (!status) status = evaluate(&j, o, ret, e);
+    if (!status && (status = evaluate(&j, o, ret, e)) == QSR_E_INPUT) qsr_cell_blame(spec, &spec->dataset, e, problems);
     if (!status && o->out) status = write_result(&j, folder, o->out, ret, e);
     close_all(&j);
     return status;
