@@ -5,7 +5,7 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "cli/command.h"
-#include "cli/table.h"
+#include "base/table.h"
 #include "plugin/check.h"
 
 /* A word that looks like a file is one, so that a misspelt file is not called an unknown plugin. */

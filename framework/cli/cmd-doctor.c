@@ -6,7 +6,7 @@
 
 #include "base/fs.h"
 #include "cli/command.h"
-#include "cli/table.h"
+#include "base/table.h"
 #include "math/blas.h"
 #include "math/kernel.h"
 #include "math/pool.h"

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "cli/command.h"
-#include "cli/table.h"
+#include "base/table.h"
 #include "plugin/loader.h"
 
 static const uint32_t kinds[] = {QSR_ACTIVATION, QSR_LOSS, QSR_DATASET};

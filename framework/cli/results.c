@@ -6,7 +6,7 @@
 
 #include "base/fs.h"
 #include "base/sizes.h"
-#include "cli/table.h"
+#include "base/table.h"
 
 /* The metrics that tell a run in a few lines; result.json has all. mmcs and mcc exist where the truth is known. */
 static const char *const headline[] = {"l0",   "nmse", "fvu", "explained_variance", "silent_fraction", "epsilon_lbo_median",

@@ -1,6 +1,6 @@
-/* cli/table: rows of short texts in aligned columns. */
-#ifndef QSR_CLI_TABLE_H
-#define QSR_CLI_TABLE_H
+/* base/table: rows of short texts in aligned columns. */
+#ifndef QSR_BASE_TABLE_H
+#define QSR_BASE_TABLE_H
 #include <stdio.h>
 
 #include "base/arena.h"

@@ -1,7 +1,7 @@
-/* cli/table: columns line up, also behind names that are not ASCII; numbers for people. */
+/* base/table: columns line up, also behind names that are not ASCII; numbers for people. */
 #include "../unit.h"
 
-#include "cli/table.h"
+#include "base/table.h"
 
 static void aligns_columns(void **state)
 {
