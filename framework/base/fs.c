@@ -171,6 +171,17 @@ qsr_status qsr_write_file(const char *path, const void *bytes, size_t n, qsr_err
     return qsr_writer_commit(&w, e);
 }
 
+qsr_status qsr_replace_file(const char *aside, const char *path, qsr_error *e)
+{
+    int fd = open(aside, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return qsr_fail_errno(e, "read", aside);
+    qsr_status status = fsync(fd) == 0 ? QSR_OK : qsr_fail_errno(e, "write", aside);
+    close(fd);
+    if (!status && rename(aside, path) != 0) status = qsr_fail_errno(e, "write", path);
+    if (!status) sync_folder_of(path);
+    return status;
+}
+
 qsr_status qsr_mkdirs(const char *path, qsr_error *e)
 {
     char *copy = copy_text(path);

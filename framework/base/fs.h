@@ -32,6 +32,9 @@ qsr_status qsr_writer_put(qsr_writer *, const void *bytes, size_t n, qsr_error *
 qsr_status qsr_writer_commit(qsr_writer *, qsr_error *e);
 void qsr_writer_abort(qsr_writer *); /* accepts one that was never opened ({.fd = -1}) or already committed */
 
+/* For files that another library wrote aside: syncs `aside`, renames it over `path`, syncs the folder. */
+qsr_status qsr_replace_file(const char *aside, const char *path, qsr_error *e);
+
 qsr_status qsr_mkdirs(const char *path, qsr_error *e); /* like mkdir -p */
 /* Renames a folder into place, replacing an older one, and syncs the parent. */
 qsr_status qsr_replace_folder(const char *aside, const char *path, qsr_error *e);

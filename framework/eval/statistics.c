@@ -169,3 +169,36 @@ qsr_t_test qsr_paired(const double *a, const double *b, size_t n)
     double df = (double)(n - 1);
     return test_of(mean, sqrt(sum / df / (double)n), df);
 }
+
+/* ---- effect sizes ------------------------------------------------------------------------------------------------ */
+
+double qsr_cohen_d(const double *a, size_t n_a, const double *b, size_t n_b)
+{
+    if (n_a < 2 || n_b < 2) return NAN;
+    double df = (double)n_a + (double)n_b - 2;
+    double pooled = ((double)(n_a - 1) * qsr_variance(a, n_a) + (double)(n_b - 1) * qsr_variance(b, n_b)) / df;
+    return pooled > 0 ? (qsr_mean(a, n_a) - qsr_mean(b, n_b)) / sqrt(pooled) : NAN;
+}
+
+double qsr_cohen_dz(const double *a, const double *b, size_t n)
+{
+    if (n < 2) return NAN;
+    double t = qsr_paired(a, b, n).t; /* mean / (sd / sqrt n) */
+    return isfinite(t) ? t / sqrt((double)n) : NAN;
+}
+
+double qsr_hedges_factor(double df)
+{
+    return df >= 2 ? exp(lgamma(df / 2) - lgamma((df - 1) / 2) - log(df / 2) / 2) : NAN;
+}
+
+/* ---- curves ------------------------------------------------------------------------------------------------------ */
+
+double qsr_interpolate_loglog(double x0, double y0, double x1, double y1, double x)
+{
+    if (!(x0 > 0 && y0 > 0 && x1 > 0 && y1 > 0) || !(fmin(x0, x1) <= x && x <= fmax(x0, x1))) return NAN;
+    if (x == x0) return y0;
+    if (x == x1) return y1;
+    double share = log(x / x0) / log(x1 / x0);
+    return exp(log(y0) + share * log(y1 / y0));
+}

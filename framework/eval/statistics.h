@@ -30,4 +30,16 @@ typedef struct {
 qsr_t_test qsr_welch(double mean_a, double variance_a, size_t n_a, double mean_b, double variance_b, size_t n_b);
 qsr_t_test qsr_welch_values(const double *a, size_t n_a, const double *b, size_t n_b);
 qsr_t_test qsr_paired(const double *a, const double *b, size_t n);
+
+/* Effect sizes: how far apart in standard deviations. Cohen's d: the difference of means over the pooled standard deviation; d_z
+ * (J. Cohen, 1988): the mean of the paired differences over their standard deviation. Both overstate small samples; times
+ * qsr_hedges_factor(degrees of freedom: n_a + n_b - 2, or n - 1) they are unbiased (L. Hedges, J. Educ. Stat. 6, 1981). NaN for a
+ * standard deviation of 0 and for fewer than two values. */
+double qsr_cohen_d(const double *a, size_t n_a, const double *b, size_t n_b);
+double qsr_cohen_dz(const double *a, const double *b, size_t n);
+double qsr_hedges_factor(double df); /* J = gamma(df/2) / (sqrt(df/2) gamma((df-1)/2)); NaN for df < 2 */
+
+/* y at `x` on the line through (x0, y0) and (x1, y1) in double-logarithmic paper; NaN unless all are positive and x is between
+ * x0 and x1. */
+double qsr_interpolate_loglog(double x0, double y0, double x1, double y1, double x);
 #endif

@@ -129,11 +129,16 @@ static void put_value(qsr_text *out, const json_t *value, int depth)
 
 void qsr_json_line(const json_t *value, qsr_text *out) { put_value(out, value, -1); }
 
+void qsr_json_text(const json_t *value, qsr_text *out)
+{
+    put_value(out, value, 0);
+    qsr_text_puts(out, "\n");
+}
+
 qsr_status qsr_json_write(const char *path, const json_t *value, qsr_error *e)
 {
     qsr_text text = {0};
-    put_value(&text, value, 0);
-    qsr_text_puts(&text, "\n");
+    qsr_json_text(value, &text);
     qsr_status status = qsr_write_file(path, text.bytes, text.length, e);
     qsr_text_free(&text);
     return status;

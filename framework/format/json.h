@@ -18,6 +18,8 @@ json_t *qsr_json_real(double value);
 /* Indented by two, keys in order of insertion, reals in the shortest form that reads back as the same real, a final newline;
  * whole or not at all. */
 qsr_status qsr_json_write(const char *path, const json_t *, qsr_error *e);
+/* The same text, appended to `out`. */
+void qsr_json_text(const json_t *, qsr_text *out);
 /* The same as one compact line without a newline, appended to `out`: {"step":0,"loss":0.25}. */
 void qsr_json_line(const json_t *, qsr_text *out);
 #endif
