@@ -24,7 +24,7 @@ _quasar() {
         return
     fi
     case $previous in
-    --out | --plugin-dir)
+    --out | --plugin-dir | --tensorboard)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         return
@@ -33,7 +33,15 @@ _quasar() {
         _quasar_files yaml "$word"
         return
         ;;
-    --threads) return ;;
+    --overlay)
+        _quasar_files '*' "$word"
+        return
+        ;;
+    --format)
+        _quasar_words "text csv md latex json" "$word"
+        return
+        ;;
+    --threads | --rows | --cols | --where | --sort | --metric | --between | --at | --along) return ;;
     esac
     if [[ $word == -* ]]; then
         _quasar_words "$(_quasar_options "$command")" "$word"
@@ -41,7 +49,7 @@ _quasar() {
     fi
     case $command in
     run | show) _quasar_files yaml "$word" ;;
-    eval)
+    eval | table | compare | index | export)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         ;;

@@ -1,10 +1,12 @@
 # cli: main.c and one cmd-*.c per subcommand. Imports everything. All but main.c is a library, so that tests can link it.
 noinst_LTLIBRARIES += libcli.la
 libcli_la_SOURCES = \
-	framework/cli/args.c framework/cli/args.h framework/cli/cmd-check.c framework/cli/cmd-doctor.c framework/cli/cmd-eval.c \
+	framework/cli/args.c framework/cli/args.h framework/cli/cmd-check.c framework/cli/cmd-compare.c framework/cli/cmd-doctor.c \
+	framework/cli/cmd-eval.c framework/cli/cmd-export.c framework/cli/cmd-index.c framework/cli/cmd-table.c \
+	framework/cli/runs.c framework/cli/runs.h \
 	framework/cli/cmd-help.c framework/cli/cmd-plugins.c framework/cli/cmd-run.c framework/cli/cmd-show.c framework/cli/cmd-version.c \
 	framework/cli/command.c framework/cli/command.h framework/cli/progress.c framework/cli/progress.h \
-	framework/cli/results.c framework/cli/results.h framework/cli/table.c framework/cli/table.h
+	framework/cli/results.c framework/cli/results.h
 libcli_la_LIBADD = libquasar.la
 
 bin_PROGRAMS += quasar

@@ -1,1 +1,5 @@
-# report: see framework/report; lists its sources below.
+# report: what runs came to: tables, comparisons, exports. Imports everything but cli.
+libquasar_la_SOURCES += \
+	framework/report/compare.c framework/report/compare-text.c framework/report/compare.h framework/report/frame.c framework/report/frame.h \
+	framework/report/overlay.c framework/report/overlay.h framework/report/sheet.c framework/report/sheet.h \
+	framework/report/table.c framework/report/table.h framework/report/tensorboard.c framework/report/tensorboard.h

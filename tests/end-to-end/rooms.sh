@@ -10,8 +10,9 @@ level_of() {
     plugin) echo 3 ;;
     data | model) echo 4 ;;
     train | eval) echo 5 ;;
-    lab | report) echo 6 ;;
-    cli) echo 7 ;;
+    lab) echo 6 ;;
+    report) echo 7 ;;
+    cli) echo 8 ;;
     *) echo unknown ;;
     esac
 }
@@ -34,6 +35,7 @@ violations() {
         cblas.h) [ "$file" = framework/math/blas.c ] || echo "$file: $included belongs to math/blas.c" ;;
         yaml.h) [ "$file" = framework/spec/yaml.c ] || echo "$file: $included belongs to spec/yaml.c" ;;
         jansson.h) [ "$room" = format ] || echo "$file: $included belongs to format/" ;;
+        sqlite3.h) [ "$file" = framework/lab/index.c ] || echo "$file: $included belongs to lab/index.c" ;;
         xxhash.h) [ "$room" = base ] || echo "$file: $included belongs to base/" ;;
         dlfcn.h) [ "$room" = plugin ] || [ "$file" = framework/math/blas.c ] || echo "$file: $included belongs to plugin/" ;;
         esac
@@ -77,5 +79,7 @@ plant framework/model/params.h '#include "data/cursor.h"'
 plant framework/spec/spec.h '#include <yaml.h>'
 plant framework/train/step.c '#include <cblas.h>'
 plant framework/include/quasar/plugin.h '#include "base/error.h"'
+plant framework/report/table.c '#include <sqlite3.h>'
+plant framework/lab/index.c '#include "report/table.h"'
 plant plugins/losses/mse.c '#include "math/rows.h"'
 plant framework/attic/old.c '#include "base/error.h"'

@@ -1,0 +1,22 @@
+/* report/overlay: runs that others published, as a W&B export: CSV with the columns Name, l0_norm, l2_loss, afa_coeff. */
+#ifndef QSR_REPORT_OVERLAY_H
+#define QSR_REPORT_OVERLAY_H
+#include "lab/archive.h"
+
+typedef struct {
+    const char *name;
+    const qsr_parameter *parameters; /* as a spec of ours would have them: activation.plugin, activation.k, ... */
+    size_t n_parameters;
+    const qsr_measure *measures; /* l0, mse_norm */
+    size_t n_measures;
+} qsr_published;
+
+typedef struct {
+    qsr_published *runs;
+    size_t count;
+} qsr_overlay;
+
+/* Everything lives in the arena. A name that does not tell its activation is QSR_E_INPUT with its line, as is a value that is no
+ * number; an empty one is "not measured". */
+qsr_status qsr_overlay_read(const char *path, qsr_arena *, qsr_overlay *ret, qsr_error *e);
+#endif

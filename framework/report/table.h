@@ -1,0 +1,19 @@
+/* report/table: runs aggregated over seeds: a row for each setting, means with 95 % intervals by Student's t. */
+#ifndef QSR_REPORT_TABLE_H
+#define QSR_REPORT_TABLE_H
+#include "report/frame.h"
+#include "report/sheet.h"
+
+typedef struct {
+    const char *const
+        *rows; /* parameters that tell rows apart, NULL-ended; NULL: those with several values, seeds left out */
+    const char *const *cols; /* metrics, NULL-ended; NULL: l0, nmse, fvu, silent_fraction where measured */
+    const char *sort; /* one of the rows' parameters or a metric; "-" before it: descending; NULL: by the parameters */
+    bool full;        /* columns for failed and unfinished runs even when there are none, for programs */
+} qsr_table_request;
+
+/* Only seeds are ever averaged over: where the asked rows would mix other settings, the parameters that tell those apart become
+ * columns too, and a note of the frame says so. Failed and unfinished runs count in their own columns, never in a mean; notes give
+ * the reasons. Unknown names are QSR_E_OPTION with a suggestion. */
+qsr_status qsr_report_table(qsr_frame *, const qsr_table_request *, qsr_sheet *ret, qsr_error *e);
+#endif
