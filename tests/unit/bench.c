@@ -19,6 +19,12 @@ qsr_registry *bench_registry(void)
     return registry;
 }
 
+const char *bench_source(void)
+{
+    const char *source = getenv("QUASAR_SOURCE");
+    return source ? source : QSR_SOURCE_DIR;
+}
+
 qsr_pool *bench_pool(unsigned threads)
 {
     if (!pools[threads]) assert_ok(qsr_pool_create(threads, &pools[threads], NULL));

@@ -7,6 +7,7 @@
 #include "train/start.h"
 
 qsr_registry *bench_registry(void); /* made once */
+const char *bench_source(void);      /* the source folder */
 qsr_pool *bench_pool(unsigned threads); /* made once for each of 1, 2, 3 */
 void bench_end(void); /* last of all: removes test_folder() too, unless KEEP is set in the environment */
 

@@ -25,3 +25,6 @@ tests_unit_data_test_dataset_SOURCES = tests/unit/data/test_dataset.c $(BENCH)
 check_PROGRAMS += tests/unit/model/test_choose tests/unit/model/test_code tests/unit/model/test_normalise \
 	tests/unit/model/test_params
 tests_unit_model_test_params_SOURCES = tests/unit/model/test_params.c $(BENCH)
+
+check_PROGRAMS += tests/unit/lab/test_determinism
+tests_unit_lab_test_determinism_SOURCES = tests/unit/lab/test_determinism.c $(BENCH)
