@@ -28,3 +28,5 @@ tests_unit_model_test_params_SOURCES = tests/unit/model/test_params.c $(BENCH)
 
 check_PROGRAMS += tests/unit/lab/test_determinism
 tests_unit_lab_test_determinism_SOURCES = tests/unit/lab/test_determinism.c $(BENCH)
+check_PROGRAMS += tests/unit/eval/test_evaluate
+tests_unit_eval_test_evaluate_SOURCES = tests/unit/eval/test_evaluate.c $(BENCH)

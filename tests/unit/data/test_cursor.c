@@ -229,8 +229,8 @@ static void a_value_that_is_not_finite_stops_the_stream_where_it_is(void **state
     (void)state;
     static const char *const datasets[] = {"units: 200, shuffle: false, bad_row: 130",
                                            "units: 50, rows_per_unit: 4, shuffle: false, buffer: 8, bad_row: 130"};
-    static const char *const texts[] = {"dataset counted: unit 130, row 0, column 0 is nan",
-                                        "dataset counted: unit 32, row 2, column 0 is nan"};
+    static const char *const texts[] = {"row 130 of counted has nan in column 0: data must be finite",
+                                        "unit 32 of counted has nan in row 2, column 0: data must be finite"};
     for (size_t i = 0; i < 2; i++) {
         stream *s = open_stream(datasets[i], 0);
         float rows[2 * 100];

@@ -57,11 +57,11 @@ static void splits_that_leave_nothing_are_refused(void **state)
         int64_t eval;
         const char *option, *text;
     } cases[] = {
-        {"units: 10", 10, "", "eval.tokens=10 holds out all of the dataset's 10 rows: lower it, or give more data"},
-        {"units: 10, rows_per_unit: 4", 37, "",
-         "eval.tokens=37 holds out all of the dataset's 40 rows: lower it, or give more data"},
-        {"units: 2, rows_per_unit: 4, skip_first: 1", 9007199254740992, "",
-         "eval.tokens=9007199254740992 holds out all of the dataset's 6 rows: lower it, or give more data"},
+        {"units: 10", 10, "eval.tokens", "10 rows to hold out leave none of the 10 to train on: lower it, or give more data"},
+        {"units: 10, rows_per_unit: 4", 37, "eval.tokens",
+         "37 rows to hold out leave none of the 40 to train on: lower it, or give more data"},
+        {"units: 2, rows_per_unit: 4, skip_first: 1", 9007199254740992, "eval.tokens",
+         "9007199254740992 rows to hold out leave none of the 6 to train on: lower it, or give more data"},
         {"units: 10, skip_first: 1", 0, "skip_first", "skip_first=1 leaves none of the 1 row of a unit"},
         {"units: 10, rows_per_unit: 4, skip_first: 4", 0, "skip_first", "skip_first=4 leaves none of the 4 rows of a unit"},
     };
@@ -99,11 +99,11 @@ static void values_that_are_not_finite_are_named(void **state)
     static const struct {
         const char *dataset, *text;
     } cases[] = {
-        {"units: 40, d_in: 3, bad_row: 17, bad_column: 2", "dataset counted: unit 17, row 0, column 2 is nan"},
-        {"units: 40, d_in: 3, bad_row: 0, bad: inf", "dataset counted: unit 0, row 0, column 0 is inf"},
-        {"units: 40, d_in: 3, rows_per_unit: 4, bad_row: 30, bad_column: 1", "dataset counted: unit 7, row 2, column 1 is nan"},
+        {"units: 40, d_in: 3, bad_row: 17, bad_column: 2", "row 17 of counted has nan in column 2: data must be finite"},
+        {"units: 40, d_in: 3, bad_row: 0, bad: inf", "row 0 of counted has -inf in column 0: data must be finite"},
+        {"units: 40, d_in: 3, rows_per_unit: 4, bad_row: 30, bad_column: 1", "unit 7 of counted has nan in row 2, column 1: data must be finite"},
         {"units: 40, d_in: 3, rows_per_unit: 4, skip_first: 2, bad_row: 30, bad_column: 1",
-         "dataset counted: unit 7, row 2, column 1 is nan"}, /* rows count as the plugin counts them */
+         "unit 7 of counted has nan in row 2, column 1: data must be finite"}, /* rows count as the plugin counts them */
         {"units: 40, d_in: 3, rows_per_unit: 4, skip_first: 3, bad_row: 30, bad_column: 1", NULL}, /* left out */
         {"units: 40, d_in: 3, bad_row: 17, bad: huge", NULL},                                      /* large, but finite */
         {"units: 40, d_in: 3", NULL},
