@@ -386,6 +386,22 @@ static void layers_of_a_model_come_from_one_pass(void **state)
     qsr_registry_free(registry);
 }
 
+static void a_layer_that_does_not_exist_is_blamed(void **state)
+{
+    (void)state;
+    qsr_registry *registry = qsr_registry_create(NULL);
+    shared s = {.n = 3};
+    size_t blame = MOST;
+    qsr_error e = {0};
+    static const char *const hooks[] = {"{layer: 4}", "{layer: 6}", "{layer: 7}"};
+    for (size_t i = 0; i < s.n; i++) s.specs[i] = model_spec(registry, hooks[i], 16, 0);
+    assert_int_equal(qsr_dataset_open_many(specs_of(&s), s.n, NULL, &s.data, s.tap, &blame, &e), QSR_E_OPTION);
+    assert_int_equal(blame, 1);
+    assert_string_equal(e.option, "hook.layer");
+    free_specs(&s);
+    qsr_registry_free(registry);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +419,7 @@ int main(void)
         cmocka_unit_test(unwanted_taps_are_passed_over),
         cmocka_unit_test(buffers_of_all_taps_are_counted),
         cmocka_unit_test(layers_of_a_model_come_from_one_pass),
+        cmocka_unit_test(a_layer_that_does_not_exist_is_blamed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
