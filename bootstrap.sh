@@ -234,8 +234,9 @@ install_and_check() {
     make -C "$normal" -s install && make -C "$normal" -s installcheck
 }
 
+# Without --enable-werror: instrumented code makes gcc see null pointers and truncations that are not there.
 build_guarded() {
-    configure_in "$guarded" --enable-werror --with-sanitizer=address,undefined && make -C "$guarded" -s "-j$jobs" all &&
+    configure_in "$guarded" --with-sanitizer=address,undefined && make -C "$guarded" -s "-j$jobs" all &&
         make -C "$guarded" -s "-j$jobs" check TESTS=
 }
 
