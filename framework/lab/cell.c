@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -65,11 +67,22 @@ static void leave(qsr_cell *c, qsr_run_outcome outcome, const char *reason)
     c->over = true;
 }
 
+/* `quasar status` holds a shared lock for a moment; that is no reason to give up. */
+static bool take_lock(int fd)
+{
+    const struct timespec pause = {.tv_nsec = 10000000};
+    for (int tries = 0; tries < 20; tries++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return true;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 /* The lock is on the folder itself and dies with the process. Returns false when another process has it. */
 static bool lock_folder(qsr_cell *c)
 {
     c->lock = open(c->store.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (c->lock < 0 || flock(c->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return true;
+    if (c->lock < 0 || take_lock(c->lock)) return true;
     close(c->lock);
     c->lock = -1;
     leave(c, QSR_RUN_BUSY, "another process is training it");
@@ -124,32 +137,50 @@ static qsr_status check_machine(const qsr_cell *c, const qsr_checkpoint_note *no
                     c->spec->id, note->isa, note->kernel, isa, blas.core);
 }
 
+/* A log shorter than its checkpoint says was cut or lost: going on would leave a hole. */
+static qsr_status check_log(qsr_cell *c, const qsr_checkpoint_note *note, const char *path, qsr_error *e)
+{
+    struct stat about;
+    const char *log = qsr_store_path(&c->store, "metrics.jsonl");
+    if (stat(log, &about) == 0 && (uint64_t)about.st_size >= note->metrics_bytes) return QSR_OK;
+    return qsr_fail(e, QSR_E_STATE, "%s is shorter than %s says", log, path);
+}
+
+/* A learner that a damaged checkpoint may have filled in part is made anew. */
+static qsr_status begin_anew(qsr_cell *c, qsr_error *e)
+{
+    qsr_log(QSR_LOG_WARNING, "%s: no checkpoint is sound; it begins anew", c->spec->id);
+    qsr_learner_free(c->learner);
+    c->learner = NULL;
+    return qsr_learner_create(c->spec, c->data->d_in, c->options->pool, &c->learner, NULL, e);
+}
+
 /* The newest checkpoint that is sound; those that are not are named in warnings. */
 static qsr_status resume(qsr_cell *c, const json_t *manifest, qsr_error *e)
 {
     const char **paths;
     size_t n = list_checkpoints(c, &paths);
+    const char *stale = manifest ? qsr_manifest_stale(&c->store.arena, manifest, c->manifest.root) : "its manifest is missing";
+    if (n && stale)
+        return qsr_fail(e, QSR_E_STATE, "%s cannot go on where it was interrupted, since %s; --rerun stale begins anew", c->spec->id,
+                        stale);
     for (size_t i = 0; i < n; i++) {
         qsr_error why = {0};
         qsr_checkpoint_note note;
-        const char *stale = manifest ? qsr_manifest_stale(&c->store.arena, manifest, c->manifest.root) : "its manifest is missing";
-        if (stale)
-            return qsr_fail(e, QSR_E_STATE, "%s cannot go on where it was interrupted, since %s; --rerun stale begins anew",
-                            c->spec->id, stale);
-        if (qsr_checkpoint_read(c->learner, &note, paths[i], &why)) {
-            qsr_log(QSR_LOG_WARNING, "%s; trying the one before", why.text);
-            c->learner->step = 0;
+        if (qsr_checkpoint_read(c->learner, &note, paths[i], &why) || check_log(c, &note, paths[i], &why)) {
+            qsr_log(QSR_LOG_WARNING, i + 1 < n ? "%s; trying the one before" : "%s", why.text);
             continue;
         }
         qsr_status status = check_machine(c, &note, e);
         if (status) return status;
+        if (json_is_true(json_object_get(manifest, "forced"))) json_object_set_new(c->manifest.root, "forced", json_true());
         c->store.metrics_bytes = note.metrics_bytes;
         c->store.resumed = c->summary->resumed = true;
         c->first_step = c->learner->step;
         c->seen = c->first_step * c->learner->batch;
         return QSR_OK;
     }
-    return QSR_OK;
+    return n ? begin_anew(c, e) : QSR_OK;
 }
 
 /* The metrics of a finished cell, for tables that show it beside new ones. */
@@ -162,47 +193,59 @@ static void recall_metrics(qsr_cell *c, const json_t *result)
     c->summary->evaluated = true;
 }
 
+/* One that failed for want of room or memory goes on from its checkpoint; after any other failure it begins anew. */
+static qsr_status look_at_failure(qsr_cell *c, const json_t *result, const json_t *manifest, qsr_error *e)
+{
+    const char *reason = json_string_value(json_object_get(result, "reason"));
+    if (!(c->options->rerun & QSR_RERUN_FAILED)) {
+        leave(c, QSR_RUN_FAILED, qsr_arena_printf(&c->store.arena, "%s (earlier; --rerun failed tries again)", reason ? reason : "?"));
+        return QSR_OK;
+    }
+    if (!json_is_true(json_object_get(result, "resumable"))) return QSR_OK;
+    if (!manifest || qsr_manifest_stale(&c->store.arena, manifest, c->manifest.root)) return QSR_OK;
+    return resume(c, manifest, e);
+}
+
 /* Finished cells: over, unless asked to be trained again. */
-static void look_at_result(qsr_cell *c, const json_t *result, const json_t *manifest)
+static qsr_status look_at_result(qsr_cell *c, const json_t *result, const json_t *manifest, qsr_error *e)
 {
     const char *status = json_string_value(json_object_get(result, "status"));
+    if (status && strcmp(status, "failed") == 0) return look_at_failure(c, result, manifest, e);
     const char *stale = manifest ? qsr_manifest_stale(&c->store.arena, manifest, c->manifest.root) : "its manifest is missing";
-    unsigned rerun = c->options->rerun;
-    if (rerun & QSR_RERUN_ALL) return;
-    if (status && strcmp(status, "failed") == 0) {
-        const char *reason = json_string_value(json_object_get(result, "reason"));
-        if (!(rerun & QSR_RERUN_FAILED))
-            leave(c, QSR_RUN_FAILED, qsr_arena_printf(&c->store.arena, "%s (earlier; --rerun failed tries again)", reason ? reason : "?"));
-    } else if (stale) {
-        if (!(rerun & QSR_RERUN_STALE))
-            leave(c, QSR_RUN_STALE, qsr_arena_printf(&c->store.arena, "%s (--rerun stale trains it again)", stale));
-    } else {
+    if (!stale) {
         recall_metrics(c, result);
         leave(c, QSR_RUN_SKIPPED, "");
+    } else if (!(c->options->rerun & QSR_RERUN_STALE)) {
+        leave(c, QSR_RUN_STALE, qsr_arena_printf(&c->store.arena, "%s (--rerun stale trains it again)", stale));
     }
+    return QSR_OK;
 }
 
 qsr_status qsr_cell_look(qsr_cell *c, qsr_error *e)
 {
     if (!qsr_is_folder(c->store.folder) || !lock_folder(c)) return QSR_OK;
+    if (c->options->rerun & QSR_RERUN_ALL) return QSR_OK;
     json_t *result = read_json(c, "result.json"), *manifest = read_json(c, "manifest.json");
-    qsr_status status = QSR_OK;
-    bool anew = c->options->rerun & QSR_RERUN_ALL;
-    if (result) look_at_result(c, result, manifest);
-    else if (!anew) status = resume(c, manifest, e);
+    qsr_status status = result ? look_at_result(c, result, manifest, e) : resume(c, manifest, e);
     if (status == QSR_E_STATE && c->options->rerun & QSR_RERUN_STALE) status = QSR_OK;
     json_decref(result);
     json_decref(manifest);
     return status;
 }
 
+/* The folder was not there when we looked. Somebody else may have made it since, and even have finished. */
+static qsr_status claim(qsr_cell *c, qsr_error *e)
+{
+    qsr_status status = qsr_mkdirs(c->store.folder, e);
+    if (status || !lock_folder(c)) return status;
+    if (qsr_exists(qsr_store_path(&c->store, "manifest.json"))) leave(c, QSR_RUN_BUSY, "another process has trained it meanwhile");
+    return QSR_OK;
+}
+
 qsr_status qsr_cell_open(qsr_cell *c, qsr_error *e)
 {
-    qsr_status status = QSR_OK;
-    if (c->lock < 0) { /* new; somebody else may make it at the same moment */
-        status = qsr_mkdirs(c->store.folder, e);
-        if (status || !lock_folder(c)) return status;
-    }
+    qsr_status status = c->lock < 0 ? claim(c, e) : QSR_OK;
+    if (status || c->over) return status;
     status = c->store.resumed ? qsr_store_resume(&c->store, e) : qsr_store_create(&c->store, c->spec, e);
     if (!status) status = qsr_manifest_write(&c->manifest, &c->store, false, e);
     c->begun = qsr_clock();
@@ -215,7 +258,10 @@ void qsr_cell_fail(qsr_cell *c, const qsr_error *why)
 {
     qsr_error second = {0};
     leave(c, QSR_RUN_FAILED, why->text);
-    qsr_result result = {"failed", c->summary->reason, c->learner, c->data, NULL};
+    if (!c->store.open) return;
+    bool resumable = why->code == QSR_E_IO || why->code == QSR_E_NOMEM;
+    qsr_result result = {"failed", c->summary->reason, resumable, c->learner, c->data, NULL};
+    qsr_store_release(&c->store);
     if (qsr_store_result(&c->store, &result, &second))
         qsr_log(QSR_LOG_WARNING, "%s failed (%s), and the reason could not be written: %s", c->spec->id, why->text, second.text);
 }
@@ -326,7 +372,7 @@ void qsr_cell_finish(qsr_cell *c)
 {
     qsr_error e = {0};
     c->summary->evaluated = true;
-    qsr_result result = {"completed", NULL, c->learner, c->data, &c->summary->evaluation};
+    qsr_result result = {"completed", NULL, false, c->learner, c->data, &c->summary->evaluation};
     qsr_status status = qsr_store_result(&c->store, &result, &e);
     if (!status) status = qsr_manifest_write(&c->manifest, &c->store, true, &e);
     if (!status) status = qsr_remove_tree(qsr_store_path(&c->store, "checkpoint"), &e);

@@ -33,11 +33,12 @@ void qsr_cell_blame(const qsr_spec *, const qsr_block *, const qsr_error *, qsr_
 /* Learner and manifest; nothing on disk. A refused option is added to problems. */
 qsr_status qsr_cell_prepare(qsr_cell *, const qsr_spec *, const qsr_run_options *, qsr_run_summary *, const qsr_dataset *, size_t tap,
                             qsr_problems *, qsr_error *e);
-/* Looks at a folder that exists already: finished (the cell is over), interrupted (resumed from its newest sound checkpoint), or
- * left by somebody else. A folder that does not exist is fine. QSR_E_STATE: it must not be resumed (other inputs, another
+/* Looks at a folder that exists already: finished (the cell is over), interrupted (resumed from its newest sound checkpoint, anew
+ * with a warning when none is), or left by somebody else. A folder that does not exist is fine. QSR_E_STATE: it must not be resumed (other inputs, another
  * instruction set or kernel). */
 qsr_status qsr_cell_look(qsr_cell *, qsr_error *e);
-/* Folder, lock, spec.yaml, manifest.json, logs: from here on the cell is on disk. */
+/* Folder, lock, spec.yaml, manifest.json, logs: from here on the cell is on disk. It may turn out to be another process's, and
+ * then is over. */
 qsr_status qsr_cell_open(qsr_cell *, qsr_error *e);
 /* n rows of the stream that follow `at` rows before them; steps happen as batches fill. An error has been recorded: the cell is
  * over, the others go on. */

@@ -248,14 +248,20 @@ static void evaluate(group *g)
     free(cell);
 }
 
+/* What keeps every cell from being opened is returned; what keeps some, fails them alone. */
 static qsr_status open_cells(group *g, qsr_error *e)
 {
+    qsr_error *why = qsr_xcalloc(g->n, sizeof *why);
+    size_t opened = 0;
+    for (size_t i = 0; i < g->n; i++)
+        if (!g->cells[i].over && !qsr_cell_open(&g->cells[i], &why[i])) opened++;
     for (size_t i = 0; i < g->n; i++) {
-        if (g->cells[i].over) continue;
-        qsr_status status = qsr_cell_open(&g->cells[i], e);
-        if (status) return status;
+        if (!why[i].code) continue;
+        if (opened) qsr_cell_fail(&g->cells[i], &why[i]);
+        else if (!e->code) *e = why[i];
     }
-    return QSR_OK;
+    free(why);
+    return e->code;
 }
 
 static void close_group(group *g)

@@ -19,19 +19,34 @@ static void put_count(json_t *o, const char *key, uint64_t n) { json_object_set_
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------ */
 
-static qsr_status digest_one(json_t *inputs, const char *path, qsr_error *e)
+/* Digests under absolute paths: the same file however the spec was reached. */
+typedef struct {
+    json_t *inputs; /* path -> digest of what is asked for */
+    json_t *known;  /* the same of everything read so far, so that many cells of one model read it once; or NULL */
+} collector;
+
+static qsr_status digest_one(const collector *c, const char *path, qsr_error *e)
 {
-    if (json_object_get(inputs, path)) return QSR_OK;
-    qsr_digest digest;
-    qsr_status status = qsr_digest_file(path, &digest, e);
-    if (!status) put_text(inputs, path, digest.hex);
+    qsr_arena arena = {0};
+    qsr_status status = QSR_OK;
+    const char *key = qsr_path_absolute(&arena, path);
+    json_t *before = c->known ? json_object_get(c->known, key) : NULL;
+    if (before) {
+        json_object_set(c->inputs, key, before);
+    } else if (!json_object_get(c->inputs, key)) {
+        qsr_digest digest;
+        status = qsr_digest_file(path, &digest, e);
+        if (!status) put_text(c->inputs, key, digest.hex);
+        if (!status && c->known) put_text(c->known, key, digest.hex);
+    }
+    qsr_arena_free(&arena);
     return status;
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 
 /* The files of a folder, not of its subfolders: a model folder is flat. */
-static qsr_status digest_folder(json_t *inputs, const char *folder, qsr_error *e)
+static qsr_status digest_folder(const collector *c, const char *folder, qsr_error *e)
 {
     struct dirent **entries;
     int n = scandir(folder, &entries, NULL, by_name);
@@ -41,7 +56,7 @@ static qsr_status digest_folder(json_t *inputs, const char *folder, qsr_error *e
     for (int i = 0; i < n; i++) {
         const char *path = qsr_path_join(&arena, folder, entries[i]->d_name);
         struct stat about;
-        if (!status && stat(path, &about) == 0 && S_ISREG(about.st_mode)) status = digest_one(inputs, path, e);
+        if (!status && stat(path, &about) == 0 && S_ISREG(about.st_mode)) status = digest_one(c, path, e);
         free(entries[i]);
     }
     free(entries);
@@ -49,24 +64,24 @@ static qsr_status digest_folder(json_t *inputs, const char *folder, qsr_error *e
     return status;
 }
 
-static qsr_status digest_glob(json_t *inputs, const char *pattern, qsr_error *e)
+static qsr_status digest_glob(const collector *c, const char *pattern, qsr_error *e)
 {
     glob_t found = {0};
     qsr_status status = QSR_OK;
     if (glob(pattern, 0, NULL, &found) == 0)
-        for (size_t i = 0; !status && i < found.gl_pathc; i++) status = digest_one(inputs, found.gl_pathv[i], e);
+        for (size_t i = 0; !status && i < found.gl_pathc; i++) status = digest_one(c, found.gl_pathv[i], e);
     globfree(&found);
     return status;
 }
 
-static qsr_status digest_path(json_t *inputs, const char *path, qsr_error *e)
+static qsr_status digest_path(const collector *c, const char *path, qsr_error *e)
 {
-    if (qsr_is_folder(path)) return digest_folder(inputs, path, e);
-    if (strpbrk(path, "*?[") && !qsr_exists(path)) return digest_glob(inputs, path, e);
-    return digest_one(inputs, path, e);
+    if (qsr_is_folder(path)) return digest_folder(c, path, e);
+    if (strpbrk(path, "*?[") && !qsr_exists(path)) return digest_glob(c, path, e);
+    return digest_one(c, path, e);
 }
 
-qsr_status qsr_manifest_inputs(const qsr_block *block, json_t *inputs, qsr_error *e)
+static qsr_status digest_block(const collector *c, const qsr_block *block, qsr_error *e)
 {
     qsr_status status = QSR_OK;
     for (size_t i = 0; !status && i < block->plugin->n_options; i++) {
@@ -76,23 +91,28 @@ qsr_status qsr_manifest_inputs(const qsr_block *block, json_t *inputs, qsr_error
         if (o->type == QSR_OPT_STRING) {
             const char *path;
             memcpy(&path, field, sizeof path);
-            if (path) status = digest_path(inputs, path, e);
+            if (path) status = digest_path(c, path, e);
         } else if (o->type == QSR_OPT_STRINGS) {
             qsr_strings list;
             memcpy(&list, field, sizeof list);
-            for (size_t k = 0; !status && k < list.count; k++) status = digest_path(inputs, list.items[k], e);
+            for (size_t k = 0; !status && k < list.count; k++) status = digest_path(c, list.items[k], e);
         }
     }
     return status;
 }
 
-static qsr_status digest_inputs(json_t *inputs, const qsr_spec *spec, qsr_error *e)
+qsr_status qsr_manifest_inputs(const qsr_block *block, json_t *inputs, qsr_error *e)
 {
-    qsr_status status = qsr_manifest_inputs(&spec->dataset, inputs, e);
-    if (!status) status = qsr_manifest_inputs(&spec->activation, inputs, e);
-    for (size_t i = 0; !status && i < spec->n_losses; i++) status = qsr_manifest_inputs(&spec->losses[i], inputs, e);
+    return digest_block(&(collector){inputs, NULL}, block, e);
+}
+
+static qsr_status digest_inputs(const collector *c, const qsr_spec *spec, qsr_error *e)
+{
+    qsr_status status = digest_block(c, &spec->dataset, e);
+    if (!status) status = digest_block(c, &spec->activation, e);
+    for (size_t i = 0; !status && i < spec->n_losses; i++) status = digest_block(c, &spec->losses[i], e);
     if (status || !spec->sae.init_from) return status;
-    status = digest_one(inputs, spec->sae.init_from, e);
+    status = digest_one(c, spec->sae.init_from, e);
     if (status && e) snprintf(e->option, sizeof e->option, "sae.init_from");
     return status;
 }
@@ -174,26 +194,36 @@ static json_t *describe_split(const qsr_dataset *data)
     return split;
 }
 
+qsr_status qsr_manifest_now(const qsr_spec *spec, qsr_registry *registry, json_t *known, json_t **ret, qsr_error *e)
+{
+    json_t *root = json_object(), *inputs = json_object(), *plugins = json_object();
+    put_text(root, "quasar", PACKAGE_VERSION);
+    json_object_set_new(root, "inputs", inputs);
+    json_object_set_new(root, "plugins", plugins);
+    qsr_status status = digest_inputs(&(collector){inputs, known}, spec, e);
+    if (!status) status = describe_plugins(plugins, spec, registry, e);
+    if (status) json_decref(root);
+    else *ret = root;
+    return status;
+}
+
 qsr_status qsr_manifest_make(const qsr_spec *spec, const qsr_run_options *o, const qsr_dataset *data, qsr_manifest *ret,
                              qsr_error *e)
 {
-    json_t *root = ret->root = json_object(), *inputs = json_object(), *plugins = json_object();
-    put_text(root, "quasar", PACKAGE_VERSION);
-    put_text(root, "git", QSR_GIT_COMMIT);
     char number[24];
+    *ret = (qsr_manifest){0};
+    qsr_status status = qsr_manifest_now(spec, o->registry, NULL, &ret->root, e);
+    if (status) return status;
+    json_t *root = ret->root;
+    put_text(root, "git", QSR_GIT_COMMIT);
     snprintf(number, sizeof number, "%d.%d", QSR_ABI_MAJOR, QSR_ABI_MINOR);
     put_text(root, "abi", number);
     put_text(root, "cell", spec->id);
     put_text(root, "name", spec->name);
     put_text(root, "spec", spec->path);
-    json_object_set_new(root, "inputs", inputs);
-    json_object_set_new(root, "plugins", plugins);
     json_object_set_new(root, "split", describe_split(data));
     json_object_set_new(root, "machine", describe_machine(o));
-    qsr_status status = digest_inputs(inputs, spec, e);
-    if (!status) status = describe_plugins(plugins, spec, o->registry, e);
-    if (status) qsr_manifest_free(ret);
-    return status;
+    return QSR_OK;
 }
 
 void qsr_manifest_free(qsr_manifest *m)
@@ -217,20 +247,58 @@ static const char *text_in(const json_t *object, const char *key)
     return text ? text : "nothing";
 }
 
+/* The digest that an input had before: under its path, or where that is not known under the name of its file, since folders move. */
+static bool same_input(const json_t *old, const char *path, const char *digest)
+{
+    const char *other, *before = json_string_value(json_object_get(old, path));
+    json_t *value;
+    if (before) return strcmp(before, digest) == 0;
+    json_object_foreach((json_t *)(uintptr_t)old, other, value)
+        if (json_is_string(value) && strcmp(qsr_path_base(other), qsr_path_base(path)) == 0 &&
+            strcmp(json_string_value(value), digest) == 0)
+            return true;
+    return false;
+}
+
+static const char *input_stale(qsr_arena *arena, const json_t *old, json_t *now)
+{
+    const char *path;
+    json_t *value;
+    json_object_foreach(now, path, value)
+    {
+        const char *digest = json_string_value(value), *before = text_in(old, path);
+        if (!same_input(old, path, digest))
+            return qsr_arena_printf(arena, "the input %s has changed (digest %.12s, was %.12s)", path, digest, before);
+    }
+    return NULL;
+}
+
 const char *qsr_manifest_stale(qsr_arena *arena, const json_t *old, const json_t *now)
 {
     const char *key;
     json_t *value;
     if (strcmp(text_in(old, "quasar"), text_in(now, "quasar")) != 0)
         return qsr_arena_printf(arena, "Quasar was %s and is %s", text_in(old, "quasar"), text_in(now, "quasar"));
-    json_object_foreach(json_object_get(now, "inputs"), key, value)
-        if (strcmp(text_in(json_object_get(old, "inputs"), key), json_string_value(value)) != 0)
-            return qsr_arena_printf(arena, "the input %s has changed", key);
+    const char *stale = input_stale(arena, json_object_get(old, "inputs"), json_object_get(now, "inputs"));
+    if (stale) return stale;
     json_object_foreach(json_object_get(now, "plugins"), key, value)
     {
         const char *before = text_in(json_object_get(json_object_get(old, "plugins"), key), "version");
         if (strcmp(before, text_in(value, "version")) != 0)
             return qsr_arena_printf(arena, "the plugin %s was version %s and is %s", key, before, text_in(value, "version"));
+    }
+    return NULL;
+}
+
+const char *qsr_manifest_note(qsr_arena *arena, const json_t *old, const json_t *now)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(json_object_get(now, "plugins"), key, value)
+    {
+        const json_t *before = json_object_get(json_object_get(old, "plugins"), key);
+        if (strcmp(text_in(before, "digest"), text_in(value, "digest")) != 0)
+            return qsr_arena_printf(arena, "the file of %s was rebuilt, version %s as before", key, text_in(value, "version"));
     }
     return NULL;
 }

@@ -1,12 +1,15 @@
 #include "lab/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
+
+enum { RESERVE_BYTES = 16 << 10 };
 
 void qsr_store_name(qsr_store *s, const char *out, const qsr_spec *spec)
 {
@@ -32,10 +35,48 @@ static qsr_status write_spec(qsr_store *s, const qsr_spec *spec, qsr_error *e)
     return status;
 }
 
+/* ---- opening and closing ----------------------------------------------------------------------------------------- */
+
+static qsr_status reserve(qsr_store *s, qsr_error *e)
+{
+    const char *path = qsr_store_path(s, ".reserve");
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) return qsr_fail_errno(e, "write", path);
+    int number = posix_fallocate(fd, 0, RESERVE_BYTES);
+    close(fd);
+    if (!number) return QSR_OK;
+    unlink(path);
+    errno = number;
+    return qsr_fail_errno(e, "write", path);
+}
+
+static qsr_status begin(qsr_store *s, qsr_error *e)
+{
+    struct stat about;
+    if (stat(s->folder, &about) != 0) return qsr_fail_errno(e, "read", s->folder);
+    s->device = about.st_dev;
+    s->inode = about.st_ino;
+    s->open = true;
+    return reserve(s, e);
+}
+
+qsr_status qsr_store_there(const qsr_store *s, qsr_error *e)
+{
+    struct stat about;
+    if (stat(s->folder, &about) == 0 && about.st_dev == s->device && about.st_ino == s->inode) return QSR_OK;
+    return qsr_fail(e, QSR_E_STATE, "its folder %s was deleted or replaced while it was training", s->folder);
+}
+
+void qsr_store_release(qsr_store *s)
+{
+    if (s->open && !qsr_store_there(s, NULL)) unlink(qsr_store_path(s, ".reserve"));
+}
+
 qsr_status qsr_store_create(qsr_store *s, const qsr_spec *spec, qsr_error *e)
 {
     static const char *const leftovers[] = {"result.json", "checkpoint", "tokens.csv", "sae", "metrics.jsonl", "timing.jsonl"};
     qsr_status status = qsr_mkdirs(s->folder, e);
+    if (!status) status = begin(s, e);
     for (size_t i = 0; !status && i < sizeof leftovers / sizeof *leftovers; i++)
         status = qsr_remove_tree(qsr_store_path(s, leftovers[i]), e);
     if (!status) status = write_spec(s, spec, e);
@@ -56,7 +97,9 @@ static qsr_status cut_metrics(qsr_store *s, qsr_error *e)
 
 qsr_status qsr_store_resume(qsr_store *s, qsr_error *e)
 {
-    qsr_status status = cut_metrics(s, e);
+    qsr_status status = begin(s, e);
+    if (!status) status = qsr_remove_tree(qsr_store_path(s, "result.json"), e); /* of an attempt that failed */
+    if (!status) status = cut_metrics(s, e);
     if (!status) status = open_log(s, "metrics.jsonl", "ae", &s->metrics, e);
     if (!status) status = open_log(s, "timing.jsonl", "ae", &s->timing, e);
     return status;
@@ -64,15 +107,21 @@ qsr_status qsr_store_resume(qsr_store *s, qsr_error *e)
 
 qsr_status qsr_store_sync(qsr_store *s, uint64_t *ret_bytes, qsr_error *e)
 {
-    struct stat about;
+    struct stat about, named;
+    const char *path = qsr_store_path(s, "metrics.jsonl");
+    qsr_status status = qsr_store_there(s, e);
+    if (status) return status;
     if (fflush(s->metrics) != 0 || fsync(fileno(s->metrics)) != 0 || fstat(fileno(s->metrics), &about) != 0)
-        return qsr_fail_errno(e, "write", qsr_store_path(s, "metrics.jsonl"));
+        return qsr_fail_errno(e, "write", path);
+    if (stat(path, &named) != 0 || named.st_ino != about.st_ino)
+        return qsr_fail(e, QSR_E_STATE, "%s was deleted or replaced while it was written", path);
     *ret_bytes = (uint64_t)about.st_size;
     return QSR_OK;
 }
 
 void qsr_store_close(qsr_store *s)
 {
+    qsr_store_release(s);
     if (s->metrics) fclose(s->metrics);
     if (s->timing) fclose(s->timing);
     qsr_arena_free(&s->arena);
@@ -193,16 +242,16 @@ static json_t *describe_origin(const qsr_learner *l)
 qsr_status qsr_store_sae(qsr_store *s, const qsr_learner *l, qsr_error *e)
 {
     const char *aside = qsr_store_path(s, "sae.tmp"), *place = qsr_store_path(s, "sae");
-    qsr_status status = qsr_remove_tree(aside, e);
-    if (!status) status = qsr_mkdirs(aside, e);
-    if (!status)
-        status = qsr_sae_save(&l->sae, qsr_path_join(&s->arena, aside, "sae_weights.safetensors"), e);
-    if (status) return status;
     json_t *cfg = describe_sae(l);
     json_object_set_new(cfg, "metadata", describe_origin(l));
-    status = qsr_json_write(qsr_path_join(&s->arena, aside, "cfg.json"), cfg, e);
+    qsr_status status = qsr_remove_tree(aside, e);
+    if (!status) status = qsr_mkdirs(aside, e);
+    if (!status) status = qsr_sae_save(&l->sae, qsr_path_join(&s->arena, aside, "sae_weights.safetensors"), e);
+    if (!status) status = qsr_json_write(qsr_path_join(&s->arena, aside, "cfg.json"), cfg, e);
+    if (!status) status = qsr_replace_folder(aside, place, e);
     json_decref(cfg);
-    return status ? status : qsr_replace_folder(aside, place, e);
+    if (status) qsr_remove_tree(aside, NULL); /* half of it is of no use, and may have filled the disk */
+    return status;
 }
 
 /* ---- result.json ------------------------------------------------------------------------------------------------- */
@@ -266,6 +315,7 @@ qsr_status qsr_store_result(qsr_store *s, const qsr_result *r, qsr_error *e)
     json_t *root = json_object();
     put_text(root, "status", r->status);
     json_object_set_new(root, "reason", r->reason ? json_string(r->reason) : json_null());
+    if (strcmp(r->status, "failed") == 0) json_object_set_new(root, "resumable", json_boolean(r->resumable));
     put_text(root, "cell", r->learner->spec->id);
     json_t *metrics = r->evaluation ? metrics_of(r->evaluation) : json_object();
     if (r->evaluation && r->evaluation->scored && r->learner->coupled && r->learner->step) put_both_l0(metrics, r->learner);
@@ -276,7 +326,8 @@ qsr_status qsr_store_result(qsr_store *s, const qsr_result *r, qsr_error *e)
     put_count(eval, "tokens", r->evaluation && r->evaluation->scored ? r->data->held_rows : 0);
     json_object_set_new(eval, "held_out", json_true());
     json_object_set_new(root, "eval", eval);
-    qsr_status status = qsr_json_write(qsr_store_path(s, "result.json"), root, e);
+    qsr_status status = qsr_store_there(s, e);
+    if (!status) status = qsr_json_write(qsr_store_path(s, "result.json"), root, e);
     json_decref(root);
     return status;
 }
