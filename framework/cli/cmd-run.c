@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/sizes.h"
+#include "cli/cells.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/results.h"
@@ -76,25 +77,14 @@ static void watch_end(void *ctx)
 
 /* One spec file on the command line: the cells it stands for. */
 typedef struct {
-    qsr_spec **cells;
-    size_t n;
-    qsr_run_summary *done; /* [n] */
+    qsr_cli_cells of;
+    qsr_run_summary *done; /* [of.n] */
 } spec_file;
 
 static void free_file(spec_file *f)
 {
-    for (size_t i = 0; i < f->n; i++) qsr_spec_free(f->cells[i]);
-    free(f->cells);
+    qsr_cli_cells_free(&f->of);
     free(f->done);
-}
-
-static qsr_status load_file(spec_file *f, const char *path, const qsr_args *args, const qsr_spec_env *env, qsr_problems *problems)
-{
-    f->cells = qsr_xcalloc(1, sizeof *f->cells);
-    qsr_status status = qsr_spec_load(path, args->overrides, args->n_overrides, env, &f->cells[0], problems);
-    f->n = status ? 0 : 1;
-    f->done = qsr_xcalloc(f->n, sizeof *f->done);
-    return status;
 }
 
 /* Reads all specs; QSR_EXIT_USAGE after telling the problems of each. */
@@ -104,7 +94,8 @@ static int load_all(spec_file *files, const qsr_args *args, qsr_registry *regist
     qsr_problems problems = {0};
     bool failed = false;
     for (size_t i = 0; i < args->n_words; i++)
-        if (load_file(&files[i], args->words[i], args, &env, &problems)) failed = true;
+        if (qsr_cli_cells_load(args->words[i], args, &env, &files[i].of, &problems)) failed = true;
+        else files[i].done = qsr_xcalloc(files[i].of.n, sizeof *files[i].done);
     if (failed) qsr_cli_problems(&problems);
     qsr_problems_free(&problems);
     return failed ? QSR_EXIT_USAGE : QSR_EXIT_OK;
@@ -124,11 +115,11 @@ static int exit_code_of(const qsr_run_summary *run)
 static int tell(const spec_file *f)
 {
     int worst = QSR_EXIT_OK;
-    if (f->n == 1) qsr_results_run(f->cells[0], &f->done[0]);
-    else qsr_results_table(f->cells, f->done, f->n);
-    for (size_t i = 0; i < f->n; i++) {
+    if (f->of.n == 1) qsr_results_run(f->of.cells[0], &f->done[0]);
+    else qsr_results_table(f->of.cells, f->done, f->of.n);
+    for (size_t i = 0; i < f->of.n; i++) {
         if (f->done[i].outcome == QSR_RUN_FAILED)
-            fprintf(stderr, "quasar: %s %s failed: %s\n", f->cells[i]->name, f->cells[i]->id, f->done[i].reason);
+            fprintf(stderr, "quasar: %s %s failed: %s\n", f->of.cells[i]->name, f->of.cells[i]->id, f->done[i].reason);
         int code = exit_code_of(&f->done[i]);
         if (code > worst) worst = code;
     }
@@ -140,7 +131,7 @@ static int run_file(spec_file *f, const qsr_run_options *options)
 {
     qsr_problems problems = {0};
     qsr_error e = {0};
-    qsr_status status = qsr_lab_run((const qsr_spec *const *)f->cells, f->n, options, f->done, &problems, &e);
+    qsr_status status = qsr_lab_run((const qsr_spec *const *)f->of.cells, f->of.n, options, f->done, &problems, &e);
     watch_end(options->watcher.ctx); /* a refusal after begin leaves it open */
     int code;
     if (status && problems.count) code = qsr_cli_problems(&problems);
@@ -153,13 +144,13 @@ static int run_file(spec_file *f, const qsr_run_options *options)
 static void tell_together(const spec_file *files, size_t n)
 {
     size_t total = 0, at = 0;
-    for (size_t i = 0; i < n; i++) total += files[i].n;
+    for (size_t i = 0; i < n; i++) total += files[i].of.n;
     qsr_spec **cells = qsr_xcalloc(total, sizeof *cells);
     qsr_run_summary *done = qsr_xcalloc(total, sizeof *done);
     for (size_t i = 0; i < n; i++) {
-        memcpy(cells + at, files[i].cells, files[i].n * sizeof *cells);
-        memcpy(done + at, files[i].done, files[i].n * sizeof *done);
-        at += files[i].n;
+        memcpy(cells + at, files[i].of.cells, files[i].of.n * sizeof *cells);
+        memcpy(done + at, files[i].done, files[i].of.n * sizeof *done);
+        at += files[i].of.n;
     }
     puts("");
     qsr_results_table(cells, done, total);
