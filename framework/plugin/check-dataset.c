@@ -5,7 +5,9 @@
 
 #include "base/arena.h"
 #include "base/sizes.h"
+#include "base/text.h"
 #include "plugin/check-parts.h"
+#include "spec/option.h"
 
 enum { UNITS = 5 };
 
@@ -289,37 +291,93 @@ static qsr_status test_truth(const qsr_check *c, qsr_error *e)
     return status;
 }
 
-/* ---- quasar.taps/1: the same options twice, so that both taps must give what an instance of its own gives */
+/* ---- quasar.taps/1: every tap must give what an instance of its own gives; the same options twice, and another place where
+ * one can be found */
 
-static qsr_status read_taps(const qsr_made *made, const qsr_taps_ops *ops, const reading *r, bool first_wanted,
-                            float *rows[2], qsr_error *e)
+enum { TAPS = 3 };
+
+typedef struct {
+    const void *options[TAPS];
+    float *want[TAPS];
+    size_t n;
+} tap_set;
+
+/* Whether an instance can be made of these options. */
+static bool is_possible(const qsr_check *c, const void *options)
 {
-    size_t n = qsr_min_size(r->n, r->info.units_per_read);
-    rows[0] = first_wanted ? qsr_guard_new(n * r->per_unit, sizeof(float)) : NULL;
-    rows[1] = qsr_guard_new(n * r->per_unit, sizeof(float));
+    qsr_check other = *c;
+    other.options = options;
+    qsr_made *made;
+    if (qsr_check_make(&other, c->one, &made, NULL)) return false;
+    qsr_made_free(made);
+    return true;
+}
+
+/* The options with `o` set to `text`, NULL when that is no other place. */
+static const void *moved_to(const qsr_check *c, const qsr_option *o, const char *text)
+{
+    qsr_arena *arena = &c->report->arena;
+    const char *const *now;
+    if (qsr_option_texts(o, c->options, arena, &now) == 1 && strcmp(now[0], text) == 0) return NULL;
+    void *values = qsr_arena_alloc(arena, c->plugin->options_size, 1);
+    memcpy(values, c->options, c->plugin->options_size);
+    if (qsr_option_store(o, &text, 1, NULL, arena, values, NULL, NULL)) return NULL;
+    return is_possible(c, values) ? values : NULL;
+}
+
+/* The options with one of those flagged TAP changed; NULL: nothing that was tried makes an instance. */
+static const void *other_place(const qsr_check *c)
+{
+    static const char *const switches[] = {"true", "false", NULL}, *const none[] = {NULL};
+    const qsr_option_table table = qsr_plugin_options(c->plugin);
+    const void *found = NULL;
+    for (size_t i = 0; i < table.count && !found; i++) {
+        const qsr_option *o = qsr_option_at(&table, i);
+        if (!(o->flags & QSR_OPT_TAP)) continue;
+        const char *const *words = o->choices ? o->choices : o->type == QSR_OPT_BOOL ? switches : none;
+        for (; *words && !found; words++) found = moved_to(c, o, *words);
+        const bool number = o->type == QSR_OPT_INT || o->type == QSR_OPT_UINT || o->type == QSR_OPT_REAL;
+        for (int step = -1; number && step <= 1 && !found; step += 2) {
+            char text[32];
+            found = moved_to(c, o, qsr_real_text(qsr_option_real(o, c->options) + step, text, sizeof text));
+        }
+    }
+    return found;
+}
+
+static qsr_status read_taps(const qsr_made *made, const qsr_taps_ops *ops, const reading *r, const tap_set *taps,
+                            unsigned wanted, qsr_error *e)
+{
+    const size_t n = qsr_min_size(r->n, r->info.units_per_read), bytes = n * r->per_unit * sizeof(float);
+    float *rows[TAPS] = {NULL};
+    for (size_t tap = 0; tap < taps->n; tap++)
+        if (wanted >> tap & 1) rows[tap] = qsr_guard_new(n * r->per_unit, sizeof(float));
     qsr_status status = qsr_made_finish(made, ops->read(made->instance, r->units, n, rows), e);
     if (status == QSR_END) status = qsr_fail(e, QSR_E_INTERNAL, "read of taps returned QSR_END");
-    for (size_t tap = 0; tap < 2 && !status; tap++)
-        if (rows[tap] && memcmp(rows[tap], r->a, n * r->per_unit * sizeof(float)) != 0)
+    for (size_t tap = 0; tap < taps->n && !status; tap++)
+        if (rows[tap] && memcmp(rows[tap], taps->want[tap], bytes) != 0)
             status = qsr_fail(e, QSR_E_INTERNAL, "tap %zu%s differs from an instance of its own", tap,
-                              first_wanted ? "" : ", read alone,");
-    for (size_t tap = 0; tap < 2; tap++)
+                              wanted + 1 == 1u << taps->n ? "" : ", read without the others,");
+    for (size_t tap = 0; tap < taps->n; tap++)
         if (!qsr_guard_free(rows[tap])) status = qsr_fail(e, QSR_E_INTERNAL, "read of taps wrote outside of its rows");
     return status;
 }
 
 static qsr_status compare_taps(const qsr_check *c, const qsr_taps_ops *ops, qsr_error *e)
 {
-    const void *options[] = {c->options, c->options};
+    const void *other = other_place(c);
+    qsr_check there = *c;
+    there.options = other;
     reading r;
     qsr_made *made = NULL;
     size_t tap;
-    float *rows[2];
     qsr_status status = start_reading(c, &r, e);
+    const tap_set taps = {{c->options, c->options, other}, {r.a, r.a, r.b}, other ? 3 : 2};
     if (!status) status = read_fresh(c, c->one, r.units, r.n, UNITS, r.a, e);
-    if (!status) status = qsr_made_create_taps(c->plugin, &c->shape, options, 2, 7, c->one, &tap, &made, e);
-    if (!status) status = read_taps(made, ops, &r, true, rows, e);
-    if (!status) status = read_taps(made, ops, &r, false, rows, e);
+    if (!status && other) status = read_fresh(&there, c->one, r.units, r.n, UNITS, r.b, e);
+    if (!status) status = qsr_made_create_taps(c->plugin, &c->shape, taps.options, taps.n, 7, c->one, &tap, &made, e);
+    for (unsigned wanted = (1u << taps.n) - 1; wanted && !status; wanted--)
+        status = read_taps(made, ops, &r, &taps, wanted, e);
     qsr_made_free(made);
     end_reading(&r);
     return status;

@@ -142,6 +142,7 @@ static void broken_plugins_fail_the_check_meant_for_them(void **state)
         {"datasets", "no_width", "describe"},
         {"datasets", "ends_early", "manners"},
         {"datasets", "crossed", "taps"},
+        {"datasets", "mixed", "taps"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const qsr_module *module = NULL;
