@@ -359,6 +359,8 @@ void qsr_cell_pause(qsr_cell *c)
     c->summary->tokens_per_second = c->seconds > 0 ? (double)((l->step - c->first_step) * l->batch) / c->seconds : 0;
     if (l->step == l->steps) {
         qsr_learner_retire(l);
+        c->summary->outcome = QSR_RUN_INTERRUPTED; /* unless it is evaluated, which comes next */
+        snprintf(c->summary->reason, sizeof c->summary->reason, "trained, but not evaluated; the same command goes on");
     } else {
         char reason[128];
         snprintf(reason, sizeof reason, "stopped after step %" PRIu64 " of %" PRIu64 "; the same command goes on", l->step, l->steps);

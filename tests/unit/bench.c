@@ -86,7 +86,8 @@ qsr_learner *bench_learner(const qsr_spec *spec, size_t d_in, qsr_pool *pool)
 qsr_run_summary bench_run(const qsr_spec *spec, const char *out, qsr_pool *pool)
 {
     qsr_arena arena = {0};
-    qsr_run_options options = {.out = qsr_path_join(&arena, test_folder(), out), .pool = pool, .registry = bench_registry()};
+    qsr_run_options options = {
+        .out = qsr_path_join(&arena, test_folder(), out), .pool = pool, .registry = bench_registry()};
     qsr_problems problems = {0};
     qsr_error e = {0};
     qsr_run_summary summary;

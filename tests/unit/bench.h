@@ -6,10 +6,10 @@
 #include "lab/run.h"
 #include "train/start.h"
 
-qsr_registry *bench_registry(void); /* made once */
-const char *bench_source(void);      /* the source folder */
+qsr_registry *bench_registry(void);     /* made once */
+const char *bench_source(void);         /* the source folder */
 qsr_pool *bench_pool(unsigned threads); /* made once for each of 1, 2, 3 */
-void bench_end(void); /* last of all: removes test_folder() too, unless KEEP is set in the environment */
+void bench_end(void);                   /* last of all: removes test_folder() too, unless KEEP is set in the environment */
 
 /* A spec from YAML text; paths in it must be absolute. */
 qsr_spec *bench_spec(const char *fmt, ...) QSR_PRINTF(1, 2);

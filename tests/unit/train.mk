@@ -30,3 +30,5 @@ check_PROGRAMS += tests/unit/lab/test_determinism
 tests_unit_lab_test_determinism_SOURCES = tests/unit/lab/test_determinism.c $(BENCH)
 check_PROGRAMS += tests/unit/eval/test_evaluate
 tests_unit_eval_test_evaluate_SOURCES = tests/unit/eval/test_evaluate.c $(BENCH)
+check_PROGRAMS += tests/unit/lab/test_run
+tests_unit_lab_test_run_SOURCES = tests/unit/lab/test_run.c $(BENCH)
