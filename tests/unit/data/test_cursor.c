@@ -15,8 +15,8 @@ static stream *open_stream(const char *dataset, int eval)
 {
     stream *s = calloc(1, sizeof *s);
     s->spec = bench_spec("name: rows\ndataset: {plugin: counted, d_in: 2, %s}\nactivation: {plugin: topk, k: 1}\n"
-                        "sae: {d_sae: 8}\ntrain: {tokens: 100, batch: 10}\neval: {tokens: %d}\n",
-                        dataset, eval);
+                         "sae: {d_sae: 8}\ntrain: {tokens: 100, batch: 10}\neval: {tokens: %d}\n",
+                         dataset, eval);
     qsr_error e = {0};
     if (qsr_dataset_open(s->spec, bench_pool(2), &s->data, &e)) fail_msg("%s", e.text);
     if (qsr_cursor_create(&s->data, &s->spec->data, &s->cursor, &e)) fail_msg("%s", e.text);
@@ -71,7 +71,7 @@ static const struct {
     {"units: 103, buffer: 1", 0, 103, 1, 0, 1},
     {"units: 25, rows_per_unit: 4, buffer: 1000", 0, 25, 4, 0, 100},
     {"units: 25, rows_per_unit: 4, buffer: 17", 0, 25, 4, 0, 16}, /* whole units alone */
-    {"units: 25, rows_per_unit: 4, buffer: 3", 9, 22, 4, 0, 4},  /* at least one unit */
+    {"units: 25, rows_per_unit: 4, buffer: 3", 9, 22, 4, 0, 4},   /* at least one unit */
     {"units: 25, rows_per_unit: 4, skip_first: 1, buffer: 13", 10, 21, 4, 1, 12},
     {"units: 25, rows_per_unit: 4, skip_first: 3, buffer: 7", 1, 24, 4, 3, 7},
 };
@@ -88,7 +88,8 @@ static void every_row_comes_once_per_epoch_window_by_window(void **state)
         assert_int_equal(qsr_cursor_epoch_rows(s->cursor), n);
         uint64_t *rows = take(s, 3 * n, 7);
         for (size_t epoch = 0; epoch < 3; epoch++)
-            for (size_t at = 0; at < n; at += window) { /* held-out units never appear: indices end with the training units */
+            for (size_t at = 0; at < n;
+                 at += window) { /* held-out units never appear: indices end with the training units */
                 size_t here = n - at < window ? n - at : window;
                 assert_each_once(rows + epoch * n + at, here, at / kept * shapes[i].per_unit,
                                  (at + here) / kept * shapes[i].per_unit, shapes[i].per_unit, shapes[i].skip);
@@ -162,7 +163,8 @@ static void order_depends_on_seed_epoch_and_window_alone(void **state)
         rows[i] = take(s, 400, 50);
         close_stream(s);
     }
-    for (size_t r = 100; r < 200; r++) rows[0][r] -= 100, rows[1][r] -= 100; /* the second window, as if it were the first */
+    for (size_t r = 100; r < 200; r++)
+        rows[0][r] -= 100, rows[1][r] -= 100;                 /* the second window, as if it were the first */
     assert_true(differing(rows[0], rows[1], 100) > 80);       /* seeds */
     assert_true(differing(rows[0], rows[0] + 200, 100) > 80); /* epochs */
     assert_true(differing(rows[0], rows[0] + 100, 100) > 80); /* windows */

@@ -57,7 +57,8 @@ static void splits_that_leave_nothing_are_refused(void **state)
         int64_t eval;
         const char *option, *text;
     } cases[] = {
-        {"units: 10", 10, "eval.tokens", "10 rows to hold out leave none of the 10 to train on: lower it, or give more data"},
+        {"units: 10", 10, "eval.tokens",
+         "10 rows to hold out leave none of the 10 to train on: lower it, or give more data"},
         {"units: 10, rows_per_unit: 4", 37, "eval.tokens",
          "37 rows to hold out leave none of the 40 to train on: lower it, or give more data"},
         {"units: 2, rows_per_unit: 4, skip_first: 1", 9007199254740992, "eval.tokens",
@@ -101,7 +102,8 @@ static void values_that_are_not_finite_are_named(void **state)
     } cases[] = {
         {"units: 40, d_in: 3, bad_row: 17, bad_column: 2", "row 17 of counted has nan in column 2: data must be finite"},
         {"units: 40, d_in: 3, bad_row: 0, bad: inf", "row 0 of counted has -inf in column 0: data must be finite"},
-        {"units: 40, d_in: 3, rows_per_unit: 4, bad_row: 30, bad_column: 1", "unit 7 of counted has nan in row 2, column 1: data must be finite"},
+        {"units: 40, d_in: 3, rows_per_unit: 4, bad_row: 30, bad_column: 1",
+         "unit 7 of counted has nan in row 2, column 1: data must be finite"},
         {"units: 40, d_in: 3, rows_per_unit: 4, skip_first: 2, bad_row: 30, bad_column: 1",
          "unit 7 of counted has nan in row 2, column 1: data must be finite"}, /* rows count as the plugin counts them */
         {"units: 40, d_in: 3, rows_per_unit: 4, skip_first: 3, bad_row: 30, bad_column: 1", NULL}, /* left out */

@@ -16,7 +16,8 @@ typedef struct {
 } bench;
 
 /* 3000 rows, cut into units of rows_per_unit; the last 700 are scored. */
-static bench *open_bench(const char *activation, const char *normalize, int rows_per_unit, int units_per_read, unsigned threads)
+static bench *open_bench(const char *activation, const char *normalize, int rows_per_unit, int units_per_read,
+                         unsigned threads)
 {
     bench *b = calloc(1, sizeof *b);
     b->spec = bench_spec("name: judge\ndataset: {plugin: counted, d_in: %d, index: false, units: %d, rows_per_unit: %d, "
@@ -66,18 +67,21 @@ static void how_rows_are_read_does_not_show(void **state)
     static const int cuts[][2] = {{1, 1}, {1, 4096}, {2, 3}, {4, 1}, {5, 7}, {20, 2}, {50, 5}, {100, 1}, {25, 30}};
     static const char *const normalisations[] = {"token", "none", "dataset"};
     qsr_arena arena = {0};
-    char *first_csv = qsr_path_join(&arena, test_folder(), "first.csv"), *csv = qsr_path_join(&arena, test_folder(), "now.csv");
+    char *first_csv = qsr_path_join(&arena, test_folder(), "first.csv"),
+         *csv = qsr_path_join(&arena, test_folder(), "now.csv");
     for (size_t a = 0; a < 5; a++) {
         bench *first = open_bench(activations[a], normalisations[a % 3], 1, 1, 1);
         judge(first, first_csv);
         assert_true(qsr_evaluation_get(&first->judged.evaluation, "l0") > 0);
         assert_true(qsr_evaluation_get(&first->judged.evaluation, "tokens") == 700);
         for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
-            bench *now = open_bench(activations[a], normalisations[a % 3], cuts[c][0], cuts[c][1], (unsigned)(c + a) % 3 + 1);
+            bench *now =
+                open_bench(activations[a], normalisations[a % 3], cuts[c][0], cuts[c][1], (unsigned)(c + a) % 3 + 1);
             judge(now, csv);
             same_values(&first->judged.evaluation, &now->judged.evaluation);
             size_t n, m;
-            const char *want = bench_file(&arena, test_folder(), "first.csv", &n), *got = bench_file(&arena, test_folder(), "now.csv", &m);
+            const char *want = bench_file(&arena, test_folder(), "first.csv", &n),
+                       *got = bench_file(&arena, test_folder(), "now.csv", &m);
             assert_int_equal(n, m);
             assert_memory_equal(want, got, n);
             close_bench(now);
@@ -176,7 +180,8 @@ static void unusable_rows_are_named(void **state)
     (void)state;
     qsr_spec *spec = bench_spec("name: judge\ndataset: {plugin: counted, d_in: %d, units: 3000, bad_row: 2700}\n"
                                 "activation: {plugin: topk, k: 5}\nsae: {d_sae: %d}\ntrain: {tokens: 1000, batch: 100}\n"
-                                "eval: {tokens: 700}\n", D, D_SAE);
+                                "eval: {tokens: 700}\n",
+                                D, D_SAE);
     qsr_dataset data;
     assert_ok(qsr_dataset_open(spec, bench_pool(3), &data, NULL));
     qsr_learner *l = bench_learner(spec, D, bench_pool(3));
@@ -194,10 +199,8 @@ static void unusable_rows_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(how_rows_are_read_does_not_show),
-        cmocka_unit_test(company_does_not_show),
-        cmocka_unit_test(judging_changes_nothing),
-        cmocka_unit_test(values_agree_with_their_formulae),
+        cmocka_unit_test(how_rows_are_read_does_not_show), cmocka_unit_test(company_does_not_show),
+        cmocka_unit_test(judging_changes_nothing),         cmocka_unit_test(values_agree_with_their_formulae),
         cmocka_unit_test(unusable_rows_are_named),
     };
     int failures = cmocka_run_group_tests_name("evaluation", tests, NULL, NULL);

@@ -214,8 +214,8 @@ static void log_every_decides_which_lines_appear(void **state)
         assert_string_equal(some[1], all[3]);
         assert_string_equal(some[2], all[4]);
         assert_string_equal(specs[0]->id, specs[1]->id);
-        static const char *const files[] = {"result.json", "tokens.csv", "sae/sae_weights.safetensors"};
-        for (size_t i = 0; i < 3; i++) bench_same_file(dense.folder, sparse.folder, files[i]);
+        static const char *const files[] = {"result.json", "tokens.csv", "sae/cfg.json", "sae/sae_weights.safetensors"};
+        for (size_t i = 0; i < 4; i++) bench_same_file(dense.folder, sparse.folder, files[i]);
         for (size_t i = 0; i < 2; i++) qsr_spec_free(specs[i]);
         qsr_arena_free(&arena);
     }

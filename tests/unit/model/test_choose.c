@@ -48,7 +48,8 @@ static void unmake(problem *x)
 
 static double exact(const problem *x, size_t r, size_t j)
 {
-    return qsr_row_dot(x->xc + r * x->p.d_in, x->p.w_enc + j * x->p.d_in, x->p.d_in) + (x->p.encoder_bias ? x->p.b_enc[j] : 0);
+    return qsr_row_dot(x->xc + r * x->p.d_in, x->p.w_enc + j * x->p.d_in, x->p.d_in) +
+           (x->p.encoder_bias ? x->p.b_enc[j] : 0);
 }
 
 /* pre as BLAS makes it, or from double with relative noise of 2^-20: what a bad kernel might do. */
@@ -59,7 +60,8 @@ static void encode(problem *x, bool noisy)
     qsr_gemm(false, true, ROWS, p->d_sae, p->d_in, 1, x->xc, p->d_in, p->w_enc, p->d_in, 0, x->pre, p->d_sae);
     for (size_t i = 0; i < ROWS * p->d_sae; i++) {
         if (p->encoder_bias) x->pre[i] += p->b_enc[i % p->d_sae];
-        if (noisy) x->pre[i] = (float)(exact(x, i / p->d_sae, i % p->d_sae) * (1 + 0x1p-20 * (2 * qsr_rng_unit(&rng, i) - 1)));
+        if (noisy)
+            x->pre[i] = (float)(exact(x, i / p->d_sae, i % p->d_sae) * (1 + 0x1p-20 * (2 * qsr_rng_unit(&rng, i) - 1)));
     }
 }
 

@@ -59,7 +59,8 @@ static void constant_rows_become_zero_and_come_back(void **state)
 static void undoing_gives_the_row_back(void **state)
 {
     (void)state;
-    static const qsr_normalise modes[] = {{QSR_NORMALISE_NONE, 1}, {QSR_NORMALISE_TOKEN, 1}, {QSR_NORMALISE_DATASET, 0.037}};
+    static const qsr_normalise modes[] = {
+        {QSR_NORMALISE_NONE, 1}, {QSR_NORMALISE_TOKEN, 1}, {QSR_NORMALISE_DATASET, 0.037}};
     static const double offsets[] = {0, 100, -1e6}, scales[] = {1, 1e-3, 1e6};
     for (size_t m = 0; m < 3; m++)
         for (size_t c = 0; c < 9; c++)
@@ -70,7 +71,8 @@ static void undoing_gives_the_row_back(void **state)
                 fill(raw, ROWS * d, scales[c / 3], offsets[c % 3]);
                 qsr_normalise_rows(&modes[m], raw, ROWS, d, x, scale);
                 qsr_denormalise_rows(scale, x, ROWS, d, back);
-                for (size_t i = 0; i < ROWS * d; i++) { /* a rounding of x, as large as its deviation, and one of the result */
+                for (size_t i = 0; i < ROWS * d;
+                     i++) { /* a rounding of x, as large as its deviation, and one of the result */
                     double off = fabs((double)back[i] - raw[i]), size = fabs(raw[i]) + fabs(x[i]) * scale[i / d].spread;
                     assert_true(off <= 1.2e-7 * size);
                     if (modes[m].mode == QSR_NORMALISE_NONE) assert_true(off == 0);
@@ -93,7 +95,8 @@ static void the_dataset_scale_is_a_factor(void **state)
 static void a_row_does_not_depend_on_its_company_or_place(void **state)
 {
     (void)state;
-    static const qsr_normalise modes[] = {{QSR_NORMALISE_NONE, 1}, {QSR_NORMALISE_TOKEN, 1}, {QSR_NORMALISE_DATASET, 0.037}};
+    static const qsr_normalise modes[] = {
+        {QSR_NORMALISE_NONE, 1}, {QSR_NORMALISE_TOKEN, 1}, {QSR_NORMALISE_DATASET, 0.037}};
     for (size_t m = 0; m < 3; m++) {
         float raw[ROWS * 24], x[ROWS * 24], alone[24 + 1];
         fill(raw, ROWS * 24, 2, 1);

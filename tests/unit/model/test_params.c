@@ -135,8 +135,10 @@ static void what_is_saved_is_loaded_to_the_bit(void **state)
 /* The four tensors in another type, all from the same bytes. */
 static void write_as(const char *path, qsr_dtype dtype, const unsigned char *bytes)
 {
-    const qsr_tensor tensors[] = {{"W_enc", dtype, 2, {D, N}, D * N, bytes}, {"W_dec", dtype, 2, {N, D}, D * N, bytes},
-                                  {"b_enc", dtype, 1, {N}, N, bytes}, {"b_dec", dtype, 1, {D}, D, bytes}};
+    const qsr_tensor tensors[] = {{"W_enc", dtype, 2, {D, N}, D * N, bytes},
+                                  {"W_dec", dtype, 2, {N, D}, D * N, bytes},
+                                  {"b_enc", dtype, 1, {N}, N, bytes},
+                                  {"b_dec", dtype, 1, {D}, D, bytes}};
     qsr_error e = {0};
     if (qsr_safetensors_write(path, tensors, 4, NULL, &e)) fail_msg("%s", e.text);
 }
@@ -147,7 +149,10 @@ static void every_real_type_is_read(void **state)
     static const struct {
         qsr_dtype dtype;
         uint64_t from, step;
-    } types[] = {{QSR_F16, 0x3001, 151}, {QSR_BF16, 0x3f01, 3}, {QSR_F32, 0x3f800001, 77777}, {QSR_F64, 0x3ff0000000000001, 0x123456789}};
+    } types[] = {{QSR_F16, 0x3001, 151},
+                 {QSR_BF16, 0x3f01, 3},
+                 {QSR_F32, 0x3f800001, 77777},
+                 {QSR_F64, 0x3ff0000000000001, 0x123456789}};
     qsr_arena arena = {0};
     for (size_t t = 0; t < 4; t++) {
         char *path = file_named(&arena, "typed.safetensors");
@@ -179,9 +184,11 @@ static void unusable_files_are_named(void **state)
     (void)state;
     static const float zeros[D * N];
     static const float nan_last[N] = {[N - 1] = NAN};
-    const qsr_tensor w_enc = {"W_enc", QSR_F32, 2, {D, N}, D * N, zeros}, w_dec = {"W_dec", QSR_F32, 2, {N, D}, D * N, zeros};
+    const qsr_tensor w_enc = {"W_enc", QSR_F32, 2, {D, N}, D * N, zeros},
+                     w_dec = {"W_dec", QSR_F32, 2, {N, D}, D * N, zeros};
     const qsr_tensor b_enc = {"b_enc", QSR_F32, 1, {N}, N, zeros}, b_dec = {"b_dec", QSR_F32, 1, {D}, D, zeros};
-    const qsr_tensor turned = {"W_enc", QSR_F32, 2, {N, D}, D * N, zeros}, flat = {"W_dec", QSR_F32, 1, {N * D}, D * N, zeros};
+    const qsr_tensor turned = {"W_enc", QSR_F32, 2, {N, D}, D * N, zeros},
+                     flat = {"W_dec", QSR_F32, 1, {N * D}, D * N, zeros};
     const qsr_tensor whole = {"b_dec", QSR_I32, 1, {D}, D, zeros}, bad = {"b_enc", QSR_F32, 1, {N}, N, nan_last};
     const struct {
         qsr_tensor tensors[4];
@@ -193,7 +200,7 @@ static void unusable_files_are_named(void **state)
         {{turned, w_dec, b_enc, b_dec}, 4, ": tensor 'W_enc' has shape [12, 5], expected [5, 12]"},
         {{w_enc, flat, b_enc, b_dec}, 4, ": tensor 'W_dec' has shape [60], expected [12, 5]"},
         {{w_enc, w_dec, b_enc, whole}, 4, ": tensor 'b_dec' is I32, expected real numbers"},
-        {{w_enc, w_dec, bad, b_dec}, 4, ": tensor 'b_enc' holds nan at index 11"},
+        {{w_enc, w_dec, bad, b_dec}, 4, ": tensor 'b_enc' holds nan at index 11: weights must be finite"},
     };
     qsr_arena arena = {0};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -236,7 +243,8 @@ static void thresholds_survive_a_file(void **state)
     static const char *const activations[] = {"jumprelu, init_threshold: 0.3", "jumprelu, parametrization: log"};
     for (size_t from = 0; from < 2; from++)
         for (size_t to = 0; to < 2; to++) {
-            qsr_spec *specs[] = {spec_with(activations[from], "normalize: none"), spec_with(activations[to], "normalize: none")};
+            qsr_spec *specs[] = {spec_with(activations[from], "normalize: none"),
+                                 spec_with(activations[to], "normalize: none")};
             qsr_learner *a = bench_learner(specs[0], D, bench_pool(1)), *b = bench_learner(specs[1], D, bench_pool(1));
             for (size_t j = 0; j < N; j++) a->param[0].value[j] += (float)j * 0.07f;
             assert_ok(qsr_params_save(&a->sae.params, path, a->sae.activation, NULL));
@@ -280,7 +288,8 @@ static void a_folded_scale_gives_the_same_reconstruction(void **state)
         const double s = scales[c % 3];
         qsr_spec *scaled_spec = spec_with(activations[c / 3], "normalize: dataset");
         qsr_spec *folded_spec = spec_with(activations[c / 3], "normalize: none");
-        qsr_learner *scaled = bench_learner(scaled_spec, D, bench_pool(1)), *folded = bench_learner(folded_spec, D, bench_pool(1));
+        qsr_learner *scaled = bench_learner(scaled_spec, D, bench_pool(1)),
+                    *folded = bench_learner(folded_spec, D, bench_pool(1));
         scaled->sae.normalise.scale = s;
         float raw[20 * D], want[20 * D], got[20 * D];
         bench_normal(raw, 20 * D, 8, 2 / s); /* so that thresholds matter */

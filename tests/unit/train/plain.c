@@ -105,10 +105,12 @@ static void choose(const plain_sae *s, const weights *w, const double *xc, const
         return;
     }
     for (size_t r = 0; r < s->rows; r++, pre += n, kept += n) {
-        if (s->rule == PLAIN_TOPAFA) keep_to_norm(s, w, pre, norm(xc + r * s->d_in, s->d_in), kept);
+        if (s->rule == PLAIN_TOPAFA)
+            keep_to_norm(s, w, pre, norm(xc + r * s->d_in, s->d_in), kept);
         else if (s->rule == PLAIN_JUMPRELU)
             for (size_t j = 0; j < n; j++) kept[j] = pre[j] > s->theta[j];
-        else keep_largest(pre, n, NULL, s->rule == PLAIN_RELU ? n : s->k, kept);
+        else
+            keep_largest(pre, n, NULL, s->rule == PLAIN_RELU ? n : s->k, kept);
     }
 }
 
@@ -146,8 +148,8 @@ static double sparsity(const plain_sae *s, const weights *w, size_t r, const dou
     return (s->l1 * l1 + s->l0 * l0 + s->afa * gap * gap) / (double)s->rows;
 }
 
-static double auxiliary(const plain_sae *s, const weights *w, size_t r, const double *x, const double *xhat, const double *pre,
-                        uint8_t *kept)
+static double auxiliary(const plain_sae *s, const weights *w, size_t r, const double *x, const double *xhat,
+                        const double *pre, uint8_t *kept)
 {
     double e[s->d_in], ehat[s->d_in];
     if (s->auxk == 0 || s->denominator == 0) return 0;
@@ -157,7 +159,8 @@ static double auxiliary(const plain_sae *s, const weights *w, size_t r, const do
     return s->auxk * square_gap(ehat, e, s->d_in) / s->denominator;
 }
 
-static double views(const plain_sae *s, const weights *w, const double *x, const double *pre, const uint8_t *main, uint8_t *kept)
+static double views(const plain_sae *s, const weights *w, const double *x, const double *pre, const uint8_t *main,
+                    uint8_t *kept)
 {
     double out[s->d_in], sum = 0;
     uint8_t odd[s->d_sae];

@@ -27,7 +27,7 @@ typedef struct {
     double denominator;
 } plain_sae;
 
-size_t plain_count(const plain_sae *);            /* of parameters */
+size_t plain_count(const plain_sae *);                       /* of parameters */
 double *plain_params(const plain_sae *, const qsr_params *); /* a copy in double; free() it */
 
 enum { PLAIN_MAIN, PLAIN_AUX, PLAIN_TOP, PLAIN_CODES };

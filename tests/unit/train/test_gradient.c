@@ -42,8 +42,8 @@ static void add_losses(const plain_sae *s, const char *mode, char *out, size_t n
         at += (size_t)snprintf(out + at, n - at, "  afa: {coeff: %g, norm: %s, target: %s}\n", s->afa,
                                s->afa_decoder ? "decoder" : "plain", s->afa_centred ? "centred" : "input");
     if (s->auxk != 0)
-        at += (size_t)snprintf(out + at, n - at, "  auxk: {coeff: %g, k: %zu, detach_residual: %s, normalize: %s}\n", s->auxk,
-                               s->aux_k, yes(s->aux_detach), s->aux_variance ? "variance" : "none");
+        at += (size_t)snprintf(out + at, n - at, "  auxk: {coeff: %g, k: %zu, detach_residual: %s, normalize: %s}\n",
+                               s->auxk, s->aux_k, yes(s->aux_detach), s->aux_variance ? "variance" : "none");
     if (s->prefixes != 0)
         snprintf(out + at, n - at, "  prefixes: {coeff: %g, first: %zu, second: %zu, top: %zu, bias: %s, mode: %s}\n",
                  s->prefixes, s->first, s->second, s->top, yes(s->bias), mode);
@@ -176,13 +176,23 @@ static void compare_rule(plain_rule rule)
             plain_sae s = losses[i];
             s.rule = rule, s.pre_bias = biases & 1, s.encoder_bias = biases & 2;
             if (s.auxk != 0 && rule == PLAIN_RELU && !s.encoder_bias) continue; /* then no latent is ever dead */
-            if (s.prefixes != 0 && s.pre_bias == s.encoder_bias) continue;    /* enough */
-            if (s.mse == 0 && !s.pre_bias) continue;                          /* then b_dec has no gradient */
+            if (s.prefixes != 0 && s.pre_bias == s.encoder_bias) continue;      /* enough */
+            if (s.mse == 0 && !s.pre_bias) continue;                            /* then b_dec has no gradient */
             compare(s, 5, 15, s.see_main ? "rows" : "view");
             if (s.prefixes != 0 && s.see_main) compare(s, 5, 15, "after");
         }
-    plain_sae wide = {.mse = 1, .auxk = 0.5, .aux_k = 2, .prefixes = 0.25, .first = 5, .second = 11, .top = 2, .see_main = true,
-                      .bias = true, .rule = rule, .pre_bias = true, .encoder_bias = true};
+    plain_sae wide = {.mse = 1,
+                      .auxk = 0.5,
+                      .aux_k = 2,
+                      .prefixes = 0.25,
+                      .first = 5,
+                      .second = 11,
+                      .top = 2,
+                      .see_main = true,
+                      .bias = true,
+                      .rule = rule,
+                      .pre_bias = true,
+                      .encoder_bias = true};
     compare(wide, 35, 21, "rows");
     compare(wide, 35, 21, "after");
 }

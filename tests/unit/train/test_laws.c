@@ -50,9 +50,10 @@ static void train_alike(const char *one, const char *other, size_t d_in, size_t 
 
 static const char *with_activation(char *out, size_t n, const char *activation, const char *sae, int batch)
 {
-    snprintf(out, n, "name: law\ndataset: {plugin: synthetic}\nactivation: {plugin: %s}\nsae: {d_sae: 301, %s}\n"
-                     "train: {tokens: %d, batch: %d, lr: 0.01, dead_after: 50}\n"
-                     "losses: {mse: {}, l1: {coeff: 0.01}, afa: {norm: decoder}, auxk: {k: 4}}\n",
+    snprintf(out, n,
+             "name: law\ndataset: {plugin: synthetic}\nactivation: {plugin: %s}\nsae: {d_sae: 301, %s}\n"
+             "train: {tokens: %d, batch: %d, lr: 0.01, dead_after: 50}\n"
+             "losses: {mse: {}, l1: {coeff: 0.01}, afa: {norm: decoder}, auxk: {k: 4}}\n",
              activation, sae, 50 * batch, batch);
     return out;
 }
@@ -89,7 +90,8 @@ static void jumprelu_without_thresholds_is_relu(void **state)
     char relu[512], jumprelu[512];
     const char *biases = "pre_bias: true, encoder_bias: true";
     train_alike(with_activation(relu, sizeof relu, "relu", biases, 77),
-                with_activation(jumprelu, sizeof jumprelu, "jumprelu, init_threshold: 0, bandwidth: 1e-12", biases, 77), 24, 4);
+                with_activation(jumprelu, sizeof jumprelu, "jumprelu, init_threshold: 0, bandwidth: 1e-12", biases, 77), 24,
+                4);
 }
 
 /* ---- losses ------------------------------------------------------------------------------------------------------ */
@@ -160,9 +162,9 @@ static void check_sum(const char *activation, const char *const losses[], size_t
 static void gradients_and_values_of_losses_add(void **state)
 {
     (void)state;
-    static const char *const some[] = {"mse: {}", "again: {plugin: mse, coeff: 3}", "l1: {coeff: 0.1}",
-                                       "afa: {norm: decoder, target: centred}", "auxk: {k: 3}",
-                                       "other: {plugin: prefixes, first: 9, second: 31, top: 4}"};
+    static const char *const some[] = {"mse: {}",          "again: {plugin: mse, coeff: 3}",
+                                       "l1: {coeff: 0.1}", "afa: {norm: decoder, target: centred}",
+                                       "auxk: {k: 3}",     "other: {plugin: prefixes, first: 9, second: 31, top: 4}"};
     check_sum("topk, k: 7", some, MOST_LOSSES);
     check_sum("topafa", some, MOST_LOSSES);
     check_sum("batchtopk, k: 7", some, MOST_LOSSES);
@@ -175,7 +177,8 @@ static void doubling_a_coefficient_doubles_the_gradient_to_the_bit(void **state)
 {
     (void)state;
     static const char *const once[] = {"mse: {}", "l1: {coeff: 0.125}", "afa: {coeff: 0.25}", "auxk: {coeff: 0.5, k: 3}"};
-    static const char *const twice[] = {"mse: {coeff: 2}", "l1: {coeff: 0.25}", "afa: {coeff: 0.5}", "auxk: {coeff: 1, k: 3}"};
+    static const char *const twice[] = {"mse: {coeff: 2}", "l1: {coeff: 0.25}", "afa: {coeff: 0.5}",
+                                        "auxk: {coeff: 1, k: 3}"};
     for (size_t i = 0; i < 4; i++) {
         double a[2 * 60 * D + 60 + D] = {0}, b[2 * 60 * D + 60 + D] = {0}, most = 0;
         qsr_spec *specs[] = {with_losses("topk, k: 7", once[i]), with_losses("topk, k: 7", twice[i])};

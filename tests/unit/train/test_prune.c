@@ -58,8 +58,10 @@ static void follow(qsr_learner *l, bool tied, trace *out)
     float raw[BATCH * D];
     for (size_t t = 0; t < STEPS; t++) {
         make_rows(raw, tied, t);
-        if (tied && t) assert_ok(qsr_learner_gradients(l, raw, NULL)); /* weights stay whole numbers, so ties stay */
-        else assert_ok(qsr_learner_step(l, raw, NULL));
+        if (tied && t)
+            assert_ok(qsr_learner_gradients(l, raw, NULL)); /* weights stay whole numbers, so ties stay */
+        else
+            assert_ok(qsr_learner_step(l, raw, NULL));
         if (tied)
             for (size_t i = 0; i < D_SAE * D; i++) l->sae.params.w_enc[i] = roundf(l->sae.params.w_enc[i]);
         memcpy(out->xhat[t], l->xhat, sizeof out->xhat[t]);

@@ -22,7 +22,7 @@ static void the_learning_rate_follows_its_table(void **state)
         {0.5, 0.5, 10, {0.2, 0.4, 0.6, 0.8, 1, 1, 0.8, 0.6, 0.4, 0.2}},
         {1, 0, 4, {0.25, 0.5, 0.75, 1}},
         {0, 1, 4, {1, 0.75, 0.5, 0.25}},
-        {1, 1, 4, {0.25, 0.375, 0.375, 0.25}}, /* both apply: the factors multiply */
+        {1, 1, 4, {0.25, 0.375, 0.375, 0.25}},                  /* both apply: the factors multiply */
         {0.2, 0.4, 9, {1, 1, 1, 1, 1, 1, 1, 2.0 / 3, 1.0 / 3}}, /* fractions of steps are rounded down: 1 and 3 */
         {0.05, 0.05, 10, {1, 1, 1, 1, 1, 1, 1, 1, 1, 1}},
         {0, 0, 1, {1}},
@@ -89,7 +89,8 @@ static void move_decoder_row(moving *w, const float *gradient, const qsr_update 
     if (u->decoder_norm == QSR_DECODER_AFTER_STEP) to_unit(w);
 }
 
-static void move_all(plain_state *s, const qsr_gradient *g, const qsr_params *p, const qsr_param *params, const qsr_update *u)
+static void move_all(plain_state *s, const qsr_gradient *g, const qsr_params *p, const qsr_param *params,
+                     const qsr_update *u)
 {
     for (size_t i = 0; i < N * D; i++) move(&s->w_enc[i], u->clip * g->w_enc[i], u);
     for (size_t j = 0; j < N; j++) move_decoder_row(s->w_dec + j * D, g->w_dec + j * D, u);
@@ -118,7 +119,8 @@ static void follow_adam(qsr_decoder_norm decoder_norm, bool encoder_bias, double
 {
     static plain_state plain;
     static float values[PARAMS][N];
-    qsr_param params[PARAMS] = {{.value = values[0], .lower = 0, .upper = INFINITY}, {.value = values[1], .lower = -INFINITY, .upper = 0.4f}};
+    qsr_param params[PARAMS] = {{.value = values[0], .lower = 0, .upper = INFINITY},
+                                {.value = values[1], .lower = -INFINITY, .upper = 0.4f}};
     qsr_params p;
     qsr_gradient g;
     qsr_adam adam;
