@@ -74,7 +74,7 @@ static double real_from(const char *text, char **end)
 static void print_real(char *buf, size_t n, int digits, double value)
 {
     locale_t old = uselocale(c_locale());
-    snprintf(buf, n, "%.*g", digits, isnan(value) ? (double)NAN : value); /* never "-nan" */
+    snprintf(buf, n, "%.*g", digits, isnan(value) ? fabs(value) : value); /* never "-nan" */
     uselocale(old);
 }
 
