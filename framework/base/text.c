@@ -74,7 +74,7 @@ static double real_from(const char *text, char **end)
 static void print_real(char *buf, size_t n, int digits, double value)
 {
     locale_t old = uselocale(c_locale());
-    snprintf(buf, n, "%.*g", digits, isnan(value) ? fabs(value) : value); /* never "-nan" */
+    snprintf(buf, n, "%.*g", digits, value);
     uselocale(old);
 }
 
@@ -82,18 +82,18 @@ const char *qsr_real_text(double value, char *buf, size_t n)
 {
     for (int digits = 1; digits <= 17; digits++) {
         print_real(buf, n, digits, value);
-        if (isnan(value) || real_from(buf, NULL) == value) break;
+        if (real_from(buf, NULL) == value) break;
     }
-    return buf;
+    return isnan(value) ? strcpy(buf, "nan") : buf; /* never "-nan" */
 }
 
 const char *qsr_float_text(float value, char *buf, size_t n)
 {
     for (int digits = 1; digits <= 9; digits++) {
         print_real(buf, n, digits, value);
-        if (isnan(value) || (float)real_from(buf, NULL) == value) break;
+        if ((float)real_from(buf, NULL) == value) break;
     }
-    return buf;
+    return isnan(value) ? strcpy(buf, "nan") : buf;
 }
 
 /* Copies a number without its '_' separators; false when one is not between digits or the text is too long. */
