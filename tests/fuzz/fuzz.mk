@@ -1,5 +1,5 @@
 # Readers under arbitrary bytes: the deterministic beginning of it in `make check`; tests/fuzz/fuzz.h says how to go on.
-FUZZ = tests/fuzz/smoke.c tests/fuzz/fuzz.c tests/fuzz/fuzz.h
+FUZZ = tests/fuzz/smoke.c tests/fuzz/mutate.c tests/fuzz/mutate.h tests/fuzz/fuzz.c tests/fuzz/fuzz.h
 check_PROGRAMS += tests/fuzz/smoke_safetensors tests/fuzz/smoke_npy
 tests_fuzz_smoke_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c $(FUZZ)
 tests_fuzz_smoke_safetensors_LDADD = libformat.la libbase.la

@@ -40,6 +40,10 @@ static _Noreturn void become(const child *c, const char *out, const char *err)
     redirect(err, STDERR_FILENO);
     for (size_t i = 0; i < sizeof unset / sizeof *unset; i++) unsetenv(unset[i]);
     setenv("LC_ALL", "C", 1);
+    /* A sanitizer's report must not look like a refusal; memory that is refused is for the program to deal with. */
+    setenv("ASAN_OPTIONS", "exitcode=99:allocator_may_return_null=1", 1);
+    setenv("LSAN_OPTIONS", "exitcode=99", 1);
+    setenv("UBSAN_OPTIONS", "halt_on_error=1:exitcode=99:print_stacktrace=1", 1);
     if (chdir(c->folder) != 0) _exit(COULD_NOT_START);
     if (c->as_nobody && geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(NOBODY) != 0 || setuid(NOBODY) != 0))
         _exit(COULD_NOT_START);
