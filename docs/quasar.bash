@@ -48,8 +48,8 @@ _quasar() {
         return
     fi
     case $command in
-    run | show) _quasar_files yaml "$word" ;;
-    eval | table | compare | index | export)
+    run | show | status | gc) _quasar_files yaml "$word" ;;
+    diff | eval | table | compare | index | export)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         ;;
