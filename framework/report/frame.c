@@ -362,7 +362,7 @@ qsr_status qsr_frame_where(qsr_frame *f, const char *condition, qsr_error *e)
     const char *equals = strchr(condition, '=');
     if (!equals || equals == condition || !equals[1])
         return qsr_fail(e, QSR_E_OPTION, "--where is '%s', but must be KEY=VALUE", condition);
-    size_t key, kept = 0;
+    size_t key = 0, kept = 0;
     qsr_status status = qsr_frame_key(f, qsr_arena_strndup(&f->arena, condition, (size_t)(equals - condition)), &key, e);
     if (status) return status;
     qsr_text values = {0};
