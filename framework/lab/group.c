@@ -68,7 +68,7 @@ static bool somebody_wants_tap(const group *g, size_t tap)
     return false;
 }
 
-static qsr_status feed_starters(group *g, qsr_error *e)
+static qsr_status feed_starters(group *g, const qsr_spec *spec, qsr_error *e)
 {
     qsr_cursor *cursor = NULL;
     float **out = qsr_xcalloc(g->data.n_taps, sizeof *out);
@@ -76,7 +76,7 @@ static qsr_status feed_starters(group *g, qsr_error *e)
     for (size_t tap = 0; tap < g->data.n_taps; tap++)
         if (somebody_wants_tap(g, tap)) out[tap] = g->rows[tap], wanted = true;
     qsr_status status = QSR_OK;
-    if (wanted) status = qsr_cursor_create(&g->data, &g->cells[0].spec->data, &cursor, e);
+    if (wanted) status = qsr_cursor_create(&g->data, &spec->data, &cursor, e);
     uint64_t left = wanted && !status ? qsr_cursor_epoch_rows(cursor) : 0;
     if (left > QSR_START_ROWS) left = QSR_START_ROWS;
     while (!status && left) {
@@ -99,7 +99,7 @@ static qsr_status start_fresh_cells(group *g, const qsr_spec *spec, qsr_problems
     for (size_t i = 0; !status && i < g->n; i++)
         if (is_fresh(&g->cells[i]) && (status = qsr_starter_create(g->cells[i].learner, &g->cells[i].starter, e)))
             spec = g->cells[i].spec;
-    if (!status) status = feed_starters(g, e);
+    if (!status) status = feed_starters(g, spec, e);
     for (size_t i = 0; !status && i < g->n; i++)
         if (g->cells[i].starter) {
             status = qsr_starter_finish(g->cells[i].starter, e);

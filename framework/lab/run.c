@@ -79,6 +79,7 @@ static qsr_status run_groups(const qsr_plan *plan, const qsr_spec *const *cells,
         qsr_status status = qsr_group_run(m.specs, m.summaries, m.n, options, problems, e);
         if (status && i > 0) {
             mark_failed(&m, e);
+            *e = (qsr_error){0};
             status = QSR_OK;
         }
         free_members(&m);

@@ -5,3 +5,6 @@ tests_unit_lab_test_bad_input_SOURCES = tests/unit/lab/test_bad_input.c $(BAD_FI
 tests_unit_lab_test_mutations_SOURCES = tests/unit/lab/test_mutations.c $(BAD_FILES) tests/fuzz/mutate.c tests/fuzz/mutate.h
 EXTRA_DIST += tests/cases/bad-input/cli.case tests/cases/bad-input/eval.case tests/cases/bad-input/gpt2.case tests/cases/bad-input/npy.case \
 	tests/cases/bad-input/numbers.case tests/cases/bad-input/plugins.case tests/cases/bad-input/safetensors.case tests/cases/bad-input/spec.case
+
+check_PROGRAMS += tests/unit/lab/test_group
+tests_unit_lab_test_group_SOURCES = tests/unit/lab/test_group.c $(BENCH)

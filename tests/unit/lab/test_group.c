@@ -1,0 +1,129 @@
+/* Cells that share a stream, met in every state: finished, interrupted, fresh. Whatever the others are, each ends as it would
+ * alone. */
+#include "../unit.h"
+
+#include "../bench.h"
+#include "base/fs.h"
+#include "format/npy.h"
+#include "lab/run.h"
+
+static const char *const result_files[] = {"metrics.jsonl", "result.json", "tokens.csv", "sae/sae_weights.safetensors"};
+
+static qsr_spec *make_spec(int k)
+{
+    return bench_spec("name: group\ndataset: {plugin: synthetic, d_in: 12, features: 20, buffer: 500}\nsae: {d_sae: 30}\n"
+                      "activation: {plugin: topk, k: %d}\ntrain: {tokens: 400, batch: 50, log_every: 1}\neval: {tokens: 300}\n",
+                      k);
+}
+
+/* Below this program's own test_folder(), which is another one than bench.c's. */
+static qsr_status run_cells(const qsr_spec *const *specs, size_t n, const qsr_run_options *more, const char *out,
+                            qsr_run_summary *ret, qsr_error *e)
+{
+    qsr_arena arena = {0};
+    qsr_run_options options = *more;
+    qsr_problems problems = {0};
+    options.out = qsr_path_join(&arena, test_folder(), out);
+    options.pool = bench_pool(2);
+    options.registry = bench_registry();
+    qsr_status status = qsr_lab_run(specs, n, &options, ret, &problems, e);
+    qsr_problems_free(&problems);
+    qsr_arena_free(&arena);
+    return status;
+}
+
+static qsr_run_summary run_one(const qsr_spec *spec, const char *out)
+{
+    qsr_run_summary summary;
+    qsr_error e = {0};
+    if (run_cells(&spec, 1, &(qsr_run_options){0}, out, &summary, &e)) fail_msg("%s", e.text);
+    return summary;
+}
+
+static void a_finished_cell_keeps_no_other_from_starting(void **state)
+{
+    (void)state;
+    const qsr_spec *specs[] = {make_spec(3), make_spec(5)};
+    qsr_run_summary alone[2] = {run_one(specs[0], "first"), run_one(specs[1], "second")}, both[2];
+    qsr_error e = {0};
+    assert_ok(run_cells(specs, 2, &(qsr_run_options){0}, "first", both, &e));
+    assert_int_equal(both[0].outcome, QSR_RUN_SKIPPED);
+    assert_int_equal(both[1].outcome, QSR_RUN_COMPLETED);
+    for (size_t f = 0; f < sizeof result_files / sizeof *result_files; f++)
+        bench_same_file(alone[1].folder, both[1].folder, result_files[f]);
+    for (size_t i = 0; i < 2; i++) qsr_spec_free((qsr_spec *)(uintptr_t)specs[i]);
+}
+
+static volatile sig_atomic_t stop;
+
+static void stop_at_last_step(void *ctx, const qsr_spec *spec, const qsr_step_report *report)
+{
+    (void)ctx, (void)spec;
+    if (report->step == 7) stop = 1;
+}
+
+static void a_stop_before_the_evaluation_is_an_interruption(void **state)
+{
+    (void)state;
+    const qsr_spec *spec = make_spec(4);
+    qsr_run_summary whole = run_one(spec, "whole"), now;
+    qsr_error e = {0};
+    stop = 0;
+    assert_ok(run_cells(&spec, 1, &(qsr_run_options){.stop = &stop, .watcher = {.step = stop_at_last_step}}, "stopped", &now, &e));
+    assert_int_equal(now.outcome, QSR_RUN_INTERRUPTED);
+    assert_ok(run_cells(&spec, 1, &(qsr_run_options){0}, "stopped", &now, &e));
+    assert_int_equal(now.outcome, QSR_RUN_COMPLETED);
+    assert_true(now.resumed);
+    for (size_t f = 0; f < sizeof result_files / sizeof *result_files; f++)
+        bench_same_file(whole.folder, now.folder, result_files[f]);
+    qsr_spec_free((qsr_spec *)(uintptr_t)spec);
+}
+
+/* A file of `rows` rows of 4 numbers, the last of them not finite if `bad`; returns its path, in the arena. */
+static const char *write_rows(qsr_arena *arena, const char *name, size_t rows, bool bad)
+{
+    const char *path = qsr_path_join(arena, test_folder(), name);
+    float *v = qsr_arena_alloc(arena, rows * 4, sizeof *v);
+    bench_normal(v, rows * 4, rows, 1);
+    if (bad) v[5] = INFINITY;
+    assert_ok(qsr_npy_write(path, QSR_F32, 2, (size_t[]){rows, 4}, v, NULL));
+    return path;
+}
+
+static qsr_spec *file_spec(const char *path)
+{
+    return bench_spec("name: files\ndataset: {plugin: activations, path: '%s', buffer: 50}\nsae: {d_sae: 6}\n"
+                      "activation: {plugin: topk, k: 2}\ntrain: {tokens: 100, batch: 50}\neval: {tokens: 20}\n",
+                      path);
+}
+
+static void a_group_that_fails_late_leaves_no_error_behind(void **state)
+{
+    (void)state;
+    qsr_arena arena = {0};
+    const qsr_spec *specs[] = {file_spec(write_rows(&arena, "good.npy", 150, false)),
+                               file_spec(write_rows(&arena, "bad.npy", 150, true))};
+    qsr_run_summary summaries[2];
+    qsr_error e = {0};
+    assert_ok(run_cells(specs, 2, &(qsr_run_options){0}, "late", summaries, &e));
+    assert_int_equal(e.code, QSR_OK);
+    assert_int_equal(summaries[0].outcome, QSR_RUN_COMPLETED);
+    assert_int_equal(summaries[1].outcome, QSR_RUN_FAILED);
+    assert_non_null(strstr(summaries[1].reason, "finite"));
+    for (size_t i = 0; i < 2; i++) qsr_spec_free((qsr_spec *)(uintptr_t)specs[i]);
+    qsr_arena_free(&arena);
+}
+
+int main(void)
+{
+    setenv("QUASAR_LOG", "none", 0);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_finished_cell_keeps_no_other_from_starting),
+        cmocka_unit_test(a_stop_before_the_evaluation_is_an_interruption),
+        cmocka_unit_test(a_group_that_fails_late_leaves_no_error_behind),
+    };
+    int failures = cmocka_run_group_tests_name("groups of cells", tests, NULL, NULL);
+    if (!getenv("KEEP")) qsr_remove_tree(test_folder(), NULL);
+    bench_end();
+    return failures;
+}
