@@ -270,6 +270,9 @@ static const char *input_stale(qsr_arena *arena, const json_t *old, json_t *now)
         if (!same_input(old, path, digest))
             return qsr_arena_printf(arena, "the input %s has changed (digest %.12s, was %.12s)", path, digest, before);
     }
+    json_object_foreach((json_t *)(uintptr_t)old, path, value)
+        if (!same_input(now, path, text_in(old, path)))
+            return qsr_arena_printf(arena, "the input %s is not there any more", path); /* a shard less of a pattern */
     return NULL;
 }
 

@@ -2,6 +2,8 @@
  * alone. */
 #include "../unit.h"
 
+#include <unistd.h>
+
 #include "../bench.h"
 #include "base/fs.h"
 #include "format/npy.h"
@@ -97,6 +99,25 @@ static qsr_spec *file_spec(const char *path)
                       path);
 }
 
+static void a_missing_input_is_noticed(void **state)
+{
+    (void)state;
+    qsr_arena arena = {0};
+    write_rows(&arena, "shard-1.npy", 80, false);
+    const char *second = write_rows(&arena, "shard-2.npy", 70, false);
+    const qsr_spec *spec = file_spec(qsr_path_join(&arena, test_folder(), "shard-*.npy"));
+    qsr_run_summary summary = run_one(spec, "shards");
+    assert_int_equal(summary.outcome, QSR_RUN_COMPLETED);
+    summary = run_one(spec, "shards");
+    assert_int_equal(summary.outcome, QSR_RUN_SKIPPED);
+    assert_int_equal(unlink(second), 0);
+    summary = run_one(spec, "shards");
+    assert_int_equal(summary.outcome, QSR_RUN_STALE);
+    assert_non_null(strstr(summary.reason, "shard-2.npy"));
+    qsr_spec_free((qsr_spec *)(uintptr_t)spec);
+    qsr_arena_free(&arena);
+}
+
 static void a_group_that_fails_late_leaves_no_error_behind(void **state)
 {
     (void)state;
@@ -120,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_finished_cell_keeps_no_other_from_starting),
         cmocka_unit_test(a_stop_before_the_evaluation_is_an_interruption),
+        cmocka_unit_test(a_missing_input_is_noticed),
         cmocka_unit_test(a_group_that_fails_late_leaves_no_error_behind),
     };
     int failures = cmocka_run_group_tests_name("groups of cells", tests, NULL, NULL);
