@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/sizes.h"
 #include "math/blas.h"
 #include "math/kernel.h"
@@ -130,6 +131,21 @@ qsr_rows qsr_sae_rows(const qsr_sae *sae, uint32_t mode, size_t rows, size_t row
                       .input_norm = encoder ? encoder->input_norm : NULL, .dec_norm = norms ? sae->dec_norm : NULL};
 }
 
+/* From pre-activations to a code: by the host where the activation is a rule of its own, else by the activation. */
+static qsr_status select_entries(const qsr_sae *sae, uint32_t mode, const float *xc, size_t rows, size_t row0, size_t batch_rows,
+                                 const qsr_encoder *encoder, qsr_code *code, qsr_error *e)
+{
+    qsr_rows in = qsr_sae_rows(sae, mode, rows, row0, batch_rows, encoder);
+    in.pre = encoder->pre;
+    code->rows = rows;
+    code->row_begin[0] = 0;
+    if (sae->row_k[mode]) {
+        qsr_choose_rows(&sae->params, sae->row_k[mode], xc, rows, encoder->pre, code);
+        return QSR_OK;
+    }
+    return qsr_made_finish(sae->activation, sae->ops->forward(sae->activation->instance, &in, code), e);
+}
+
 qsr_status qsr_sae_encode(const qsr_sae *sae, uint32_t mode, const float *xc, size_t rows, size_t row0, size_t batch_rows,
                           qsr_encoder *encoder, qsr_code *code, qsr_error *e)
 {
@@ -140,15 +156,10 @@ qsr_status qsr_sae_encode(const qsr_sae *sae, uint32_t mode, const float *xc, si
             for (size_t j = 0; j < p->d_sae; j++) encoder->pre[r * p->d_sae + j] += p->b_enc[j];
     if (encoder->input_norm)
         for (size_t r = 0; r < rows; r++) encoder->input_norm[r] = qsr_row_norm(xc + r * p->d_in, p->d_in);
-    qsr_rows in = qsr_sae_rows(sae, mode, rows, row0, batch_rows, encoder);
-    in.pre = encoder->pre;
-    code->rows = rows;
-    code->row_begin[0] = 0;
-    if (sae->row_k[mode]) {
-        qsr_choose_rows(p, sae->row_k[mode], xc, rows, encoder->pre, code);
-        return QSR_OK;
-    }
-    return qsr_made_finish(sae->activation, sae->ops->forward(sae->activation->instance, &in, code), e);
+    double start = qsr_clock();
+    qsr_status status = select_entries(sae, mode, xc, rows, row0, batch_rows, encoder, code, e);
+    encoder->selecting = qsr_clock() - start;
+    return status;
 }
 
 void qsr_sae_decode(const qsr_sae *sae, const qsr_code *code, float *xhat)

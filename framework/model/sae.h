@@ -32,6 +32,7 @@ typedef struct {
     size_t rows;
     float *pre;         /* [rows][d_sae] */
     double *input_norm; /* [rows], or NULL */
+    double selecting;   /* seconds of the last encode that went into the activation's choice */
 } qsr_encoder;
 qsr_status qsr_encoder_create(const qsr_sae *, size_t rows, qsr_encoder *ret, qsr_error *e);
 void qsr_encoder_free(qsr_encoder *);

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/sizes.h"
 #include "math/kernel.h"
 #include "train/prune.h"
@@ -46,10 +45,11 @@ static void observe(qsr_learner *l, size_t block, const qsr_code *code)
     l->l1_share[block] = sum;
 }
 
-static void decode(qsr_learner *l, size_t block, const qsr_block_work *b)
+static void decode(qsr_learner *l, size_t block, qsr_block_work *b)
 {
     observe(l, block, b->code);
     qsr_sae_decode(&l->sae, b->code, l->xhat + b->row0 * l->d_in);
+    qsr_stopwatch_lap(&b->watch, QSR_PHASE_DECODE);
 }
 
 static qsr_status encode(batch_run *run, size_t block, qsr_block_work *b, qsr_error *e)
@@ -57,7 +57,11 @@ static qsr_status encode(batch_run *run, size_t block, qsr_block_work *b, qsr_er
     qsr_learner *l = run->l;
     qsr_block_begin(b, block * l->block_rows, rows_of(l, block), l->d_in);
     qsr_sae_centre(&l->sae, rows_at(l, l->x, b), b->rows, b->xc);
-    return qsr_sae_encode(&l->sae, QSR_TRAIN, b->xc, b->rows, b->row0, l->batch, &b->encoder, &b->own, e);
+    qsr_status status = qsr_sae_encode(&l->sae, QSR_TRAIN, b->xc, b->rows, b->row0, l->batch, &b->encoder, &b->own, e);
+    qsr_stopwatch_lap(&b->watch, QSR_PHASE_ENCODE);
+    b->watch.seconds[QSR_PHASE_ENCODE] -= b->encoder.selecting;
+    b->watch.seconds[QSR_PHASE_SELECT] += b->encoder.selecting;
+    return status;
 }
 
 /* ---- losses and backward of a block ------------------------------------------------------------------------------ */
@@ -99,6 +103,7 @@ static qsr_status judge(batch_run *run, size_t block, qsr_block_work *b, bool fr
             status = judge_with(l, &l->losses[i], block, b, run->late, fresh, e);
             if (status) qsr_context(e, "losses.%s", l->losses[i].name);
         }
+    qsr_stopwatch_lap(&b->watch, QSR_PHASE_LOSS);
     return status;
 }
 
@@ -146,7 +151,9 @@ static qsr_status differentiate(batch_run *run, size_t block, qsr_block_work *b,
                              b->d_value + begin);
     }
     add_bias_share(l, b);
-    return activation_backward(l, b, e);
+    status = activation_backward(l, b, e);
+    qsr_stopwatch_lap(&b->watch, QSR_PHASE_CODE_GRADIENT);
+    return status;
 }
 
 /* ---- tasks: one block each --------------------------------------------------------------------------------------- */
@@ -156,7 +163,11 @@ static qsr_status first_half(batch_run *run, size_t block, qsr_block_work *b, qs
     qsr_learner *l = run->l;
     qsr_status status = encode(run, block, b, e);
     if (status) return status;
-    if (l->coupled) return qsr_pruning_add(run->pruning, block, &b->own, e);
+    if (l->coupled) {
+        status = qsr_pruning_add(run->pruning, block, &b->own, e);
+        qsr_stopwatch_lap(&b->watch, QSR_PHASE_SELECT);
+        return status;
+    }
     decode(l, block, b);
     if (l->keep) return qsr_code_copy(&b->own, &l->kept[block], e);
     return differentiate(run, block, b, true, e);
@@ -195,23 +206,36 @@ static qsr_status decode_task(void *arg, size_t begin, size_t end)
     return QSR_OK;
 }
 
+/* A group of blocks took as long as its slowest; each phase counts with the average over the blocks, the rest is `other`. */
+static void count_blocks(qsr_learner *l, size_t n)
+{
+    double average = 0, wall = l->watch.seconds[QSR_PHASE_OTHER];
+    qsr_stopwatch_lap(&l->watch, QSR_PHASE_OTHER);
+    wall = l->watch.seconds[QSR_PHASE_OTHER] - wall;
+    for (int p = 0; p < QSR_PHASES; p++) {
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) sum += l->work[i].watch.seconds[p];
+        l->watch.seconds[p] += sum / (double)n;
+        average += sum / (double)n;
+    }
+    l->watch.seconds[QSR_PHASE_OTHER] -= average < wall ? average : wall;
+}
+
 /* All blocks of the batch, as many in flight as there is work space for; weight gradients after each group. How many are in
  * flight does not show in the results: gradients add up in block order anyway. */
-static qsr_status run_blocks(batch_run *run, bool gradients, qsr_phase phase, qsr_error *e)
+static qsr_status run_blocks(batch_run *run, bool gradients, qsr_error *e)
 {
     qsr_learner *l = run->l;
     for (run->first = 0; run->first < l->n_blocks; run->first += l->n_work) {
         size_t n = qsr_min_size(l->n_work, l->n_blocks - run->first);
-        double start = qsr_clock();
         qsr_status status = qsr_pool_run(l->pool, n, 1, block_task, run);
-        double middle = qsr_clock();
-        l->phase[phase] += middle - start;
+        count_blocks(l, n);
         if (status) {
             if (e) *e = run->failed.error;
             return status;
         }
         if (gradients) status = qsr_gradient_add(&l->gradient, l->work, n, l->pool, e);
-        l->phase[QSR_PHASE_WEIGHTS] += qsr_clock() - middle;
+        qsr_stopwatch_lap(&l->watch, QSR_PHASE_WEIGHTS);
         if (status) return status;
     }
     return QSR_OK;
@@ -221,13 +245,11 @@ static qsr_status run_blocks(batch_run *run, bool gradients, qsr_phase phase, qs
 
 static qsr_status decide_together(qsr_learner *l, qsr_pruning *pruning, qsr_error *e)
 {
-    double start = qsr_clock();
     qsr_made_serial(l->sae.activation);
     qsr_status status = qsr_pruning_decide(pruning, e);
-    double middle = qsr_clock();
-    l->phase[QSR_PHASE_ENCODE] += middle - start;
+    qsr_stopwatch_lap(&l->watch, QSR_PHASE_SELECT);
     if (!status) qsr_pool_run(l->pool, l->n_blocks, 1, decode_task, l);
-    l->phase[QSR_PHASE_DECODE] += qsr_clock() - middle;
+    qsr_stopwatch_lap(&l->watch, QSR_PHASE_DECODE);
     return status;
 }
 
@@ -303,7 +325,7 @@ static qsr_status run_forward(qsr_learner *l, qsr_error *e)
         qsr_pruning_begin(&pruning, l);
         run.pruning = &pruning;
     }
-    qsr_status status = run_blocks(&run, !l->keep, QSR_PHASE_ENCODE, e);
+    qsr_status status = run_blocks(&run, !l->keep, e);
     if (l->coupled) {
         if (!status) status = decide_together(l, &pruning, e);
         qsr_pruning_end(&pruning);
@@ -319,16 +341,17 @@ qsr_status qsr_batch_run(qsr_learner *l, qsr_error *e)
     if (!status) {
         count_silence(l);
         status = ask_losses(l, &late, e);
+        qsr_stopwatch_lap(&l->watch, QSR_PHASE_LOSS);
     }
     if (!status && l->keep) {
         batch_run run = {.l = l, .from_kept = true};
         qsr_first_error_init(&run.failed);
-        status = run_blocks(&run, true, QSR_PHASE_BACKWARD, e);
+        status = run_blocks(&run, true, e);
     }
     if (!status && late) {
         batch_run run = {.l = l, .late = true};
         qsr_first_error_init(&run.failed);
-        status = run_blocks(&run, true, QSR_PHASE_BACKWARD, e);
+        status = run_blocks(&run, true, e);
     }
     drop_kept(l);
     if (status) return status;

@@ -56,6 +56,8 @@ void qsr_block_destroy(qsr_block_work *b)
 void qsr_block_begin(qsr_block_work *b, size_t row0, size_t rows, size_t d_in)
 {
     release_loose(b);
+    b->watch = (qsr_stopwatch){0};
+    qsr_stopwatch_start(&b->watch);
     b->row0 = row0;
     b->rows = rows;
     b->code = &b->own;

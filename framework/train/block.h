@@ -3,6 +3,7 @@
 #ifndef QSR_TRAIN_BLOCK_H
 #define QSR_TRAIN_BLOCK_H
 #include "model/sae.h"
+#include "train/phase.h"
 
 /* Entries of one code that all share the gradient of one reconstruction: what the weight gradients are made of. */
 typedef struct {
@@ -18,6 +19,7 @@ enum { QSR_MOST_STREAMS = 64 };
 
 typedef struct {
     size_t row0, rows;   /* place in the batch */
+    qsr_stopwatch watch; /* of the thread that works on it, since qsr_block_begin */
     qsr_encoder encoder;
     qsr_code own;        /* capacity rows * d_sae */
     const qsr_code *code; /* own, or the kept copy of the batch */

@@ -5,11 +5,8 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/clock.h"
 #include "base/sizes.h"
 #include "train/batch.h"
-
-const char *const qsr_phase_names[QSR_PHASES] = {"normalise", "encode", "decode", "backward", "weights", "update"};
 
 /* 256 rows keep OpenBLAS within 6 % of its best and fit selection into the cache; smaller batches are cut finer, so that two or
  * four threads have something to do. */
@@ -223,14 +220,16 @@ static void follow_schedules(qsr_learner *l)
 qsr_status qsr_learner_gradients(qsr_learner *l, const float *raw, qsr_error *e)
 {
     struct normalising normalising = {l, raw};
-    double start = qsr_clock();
+    qsr_stopwatch_start(&l->watch);
     follow_schedules(l);
     qsr_pool_run(l->pool, l->batch, 64, normalise_task, &normalising);
-    l->phase[QSR_PHASE_NORMALISE] += qsr_clock() - start;
+    qsr_stopwatch_lap(&l->watch, QSR_PHASE_NORMALISE);
     qsr_status status = tell_activation(l, l->sae.ops->begin_batch, e);
+    qsr_stopwatch_lap(&l->watch, QSR_PHASE_OTHER);
     if (!status) status = qsr_batch_run(l, e);
     if (!status) status = tell_activation(l, l->sae.ops->end_batch, e);
     if (status) return status;
+    qsr_stopwatch_lap(&l->watch, QSR_PHASE_OTHER);
     l->report.grad_norm = qsr_gradient_norm(&l->gradient, &l->sae.params, l->pool);
     return QSR_OK;
 }
@@ -245,7 +244,6 @@ static double mean_change(const float *before, const float *after, size_t n)
 static void update(qsr_learner *l)
 {
     const qsr_train_options *t = &l->spec->train;
-    double start = qsr_clock();
     for (unsigned i = 0; i < l->n_params; i++) memcpy(l->param_before[i], l->param[i].value, l->d_sae * sizeof(float));
     qsr_update u = {.decoder_norm = qsr_decoder_norm_parse(t->decoder_norm), .lr = l->report.lr, .beta1 = t->beta1,
                     .beta2 = t->beta2, .step = l->step, .clip = fmin(1, t->clip_norm / (l->report.grad_norm + 1e-6))};
@@ -253,7 +251,7 @@ static void update(qsr_learner *l)
     qsr_sae_refresh(&l->sae);
     for (unsigned i = 0; i < l->n_params; i++)
         l->report.param_update[i] = mean_change(l->param_before[i], l->param[i].value, l->d_sae);
-    l->phase[QSR_PHASE_UPDATE] += qsr_clock() - start;
+    qsr_stopwatch_lap(&l->watch, QSR_PHASE_OPTIMISER);
 }
 
 qsr_status qsr_learner_step(qsr_learner *l, const float *raw, qsr_error *e)

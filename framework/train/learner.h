@@ -24,18 +24,6 @@ typedef struct {
     double param_update[2];      /* mean |change| of each plugin parameter */
 } qsr_step_report;
 
-/* Where the time of a step went, in seconds, summed since creation. */
-typedef enum {
-    QSR_PHASE_NORMALISE,
-    QSR_PHASE_ENCODE,   /* with selection: products and activation run block by block */
-    QSR_PHASE_DECODE,
-    QSR_PHASE_BACKWARD, /* losses, code gradients */
-    QSR_PHASE_WEIGHTS,  /* weight gradients */
-    QSR_PHASE_UPDATE,
-    QSR_PHASES
-} qsr_phase;
-extern const char *const qsr_phase_names[QSR_PHASES];
-
 typedef struct {
     const qsr_spec *spec;
     qsr_pool *pool;
@@ -61,7 +49,7 @@ typedef struct {
     qsr_gradient gradient;
     qsr_adam adam;
     qsr_step_report report;      /* of the last step */
-    double phase[QSR_PHASES];
+    qsr_stopwatch watch;         /* summed since creation */
 } qsr_learner;
 
 /* Weights are 0 until qsr_learner_init or a checkpoint fills them. */

@@ -1,0 +1,208 @@
+#include "lab/bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/sizes.h"
+#include "data/cursor.h"
+#include "math/blas.h"
+#include "train/start.h"
+
+enum { WARM_UP = 2, FEWEST = 5, MOST = 200, SERIES = QSR_PHASES + 3 };
+static const double SECONDS_TO_FILL = 10;
+
+typedef struct {
+    const qsr_spec *spec;
+    qsr_pool *pool;
+    qsr_dataset data;
+    qsr_learner *learner;
+    qsr_cursor *cursor;
+    float *rows;               /* [batch][d_in] */
+    float *product;            /* [batch][d_sae], of T */
+    double series[SERIES][MOST]; /* milliseconds: phases, step, data, T */
+    size_t n;
+} bench_state;
+
+/* ---- T ----------------------------------------------------------------------------------------------------------- */
+
+static qsr_status product_part(void *arg, size_t begin, size_t end)
+{
+    bench_state *b = arg;
+    const qsr_learner *l = b->learner;
+    qsr_gemm(false, true, end - begin, l->d_sae, l->d_in, 1, b->rows + begin * l->d_in, l->d_in, l->sae.params.w_enc, l->d_in, 0,
+             b->product + begin * l->d_sae, l->d_sae);
+    return QSR_OK;
+}
+
+/* One call of OpenBLAS per thread, on equal shares of the batch: the fewest calls, so the least packing. */
+static double time_product(bench_state *b)
+{
+    double start = qsr_clock();
+    qsr_pool_run(b->pool, b->learner->batch, qsr_div_up(b->learner->batch, qsr_pool_threads(b->pool)), product_part, b);
+    return 1e3 * (qsr_clock() - start);
+}
+
+/* ---- ceilings ---------------------------------------------------------------------------------------------------- */
+
+struct copying {
+    char *to;
+    const char *from;
+};
+
+static qsr_status copy_part(void *arg, size_t begin, size_t end)
+{
+    struct copying *c = arg;
+    memcpy(c->to + begin, c->from + begin, end - begin);
+    return QSR_OK;
+}
+
+/* Bytes read and written per second by a copy of 128 MiB, best of five; 0 when there is no memory for it. */
+static double copy_rate(qsr_pool *pool)
+{
+    const size_t n = (size_t)128 << 20;
+    struct copying c = {qsr_block_alloc(n, 1), qsr_block_alloc(n, 1)};
+    double best = 0;
+    for (int i = 0; c.to && c.from && i < 5; i++) {
+        double start = qsr_clock();
+        qsr_pool_run(pool, n, qsr_div_up(n, qsr_pool_threads(pool)), copy_part, &c);
+        double rate = 2 * (double)n / (qsr_clock() - start);
+        if (rate > best) best = rate;
+    }
+    qsr_block_free(c.to);
+    qsr_block_free((void *)(uintptr_t)c.from);
+    return best / 1e9;
+}
+
+static size_t peak_memory(void)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[256];
+    unsigned long kib = 0;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %lu kB", &kib) == 1) break;
+    if (file) fclose(file);
+    return (size_t)kib * 1024;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
+
+static qsr_status open_all(bench_state *b, qsr_problems *problems, qsr_error *e)
+{
+    const qsr_block *guilty = NULL;
+    qsr_status status = qsr_dataset_open(b->spec, b->pool, &b->data, e);
+    if (status) qsr_spec_blame(b->spec, &b->spec->dataset, e, problems);
+    if (!status) status = qsr_learner_create(b->spec, b->data.d_in, b->pool, &b->learner, &guilty, e);
+    if (status && guilty) qsr_spec_blame(b->spec, guilty, e, problems);
+    if (!status) status = qsr_learner_start(b->learner, &b->data, e);
+    if (!status) status = qsr_cursor_create(&b->data, &b->spec->data, &b->cursor, e);
+    if (status) return status;
+    b->rows = qsr_block_raw(b->learner->batch, b->data.d_in * sizeof(float));
+    return b->rows ? QSR_OK : qsr_fail_nomem(e, "a batch of rows", b->learner->batch * b->data.d_in * sizeof(float));
+}
+
+/* A step whose times go to column n, unless it only warms up. */
+static qsr_status timed_step(bench_state *b, bool counts, qsr_error *e)
+{
+    qsr_learner *l = b->learner;
+    double before[QSR_PHASES], start = qsr_clock();
+    size_t got;
+    memcpy(before, l->watch.seconds, sizeof before);
+    qsr_status status = qsr_cursor_next(b->cursor, l->batch, b->rows, &got, e);
+    double middle = qsr_clock();
+    if (status == QSR_END) return qsr_fail(e, QSR_E_OPTION, "the data of dataset.epochs ends before the benchmark does");
+    if (!status) status = qsr_learner_step(l, b->rows, e);
+    double step = qsr_clock() - middle, sum = 0;
+    if (status || !counts) return status;
+    for (int p = 0; p < QSR_PHASES; p++) {
+        b->series[p][b->n] = 1e3 * (l->watch.seconds[p] - before[p]);
+        if (p != QSR_PHASE_OTHER) sum += b->series[p][b->n];
+    }
+    b->series[QSR_PHASE_OTHER][b->n] = 1e3 * step - sum;
+    b->series[QSR_PHASES][b->n] = 1e3 * step;
+    b->series[QSR_PHASES + 1][b->n] = 1e3 * (middle - start);
+    return QSR_OK;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static qsr_bench_time quartiles(double *values, size_t n)
+{
+    qsort(values, n, sizeof *values, by_size);
+    return (qsr_bench_time){values[n / 2], values[n / 4], values[n - 1 - n / 4]};
+}
+
+/* ---- counts ------------------------------------------------------------------------------------------------------ */
+
+/* Floating-point operations and bytes that must move, per step, from shapes and l0 alone. Weights count once per use in a block
+ * of rows; see docs/PERFORMANCE.md. */
+static void count_work(const qsr_learner *l, qsr_bench *ret)
+{
+    double d = (double)l->d_in, n = (double)l->d_sae, rows = (double)l->batch, entries = rows * l->report.l0;
+    ret->flops[QSR_PHASE_ENCODE] = 2 * rows * d * n;
+    ret->bytes[QSR_PHASE_SELECT] = 4 * rows * n;
+    ret->flops[QSR_PHASE_DECODE] = ret->flops[QSR_PHASE_CODE_GRADIENT] = 2 * entries * d;
+    ret->flops[QSR_PHASE_WEIGHTS] = 4 * entries * d;
+    ret->bytes[QSR_PHASE_OPTIMISER] = 2 * n * d * (4 * 7 + 4); /* both matrices: g, w, m, v read, w, m, v written; norm reads g */
+    ret->bytes[QSR_PHASE_NORMALISE] = 8 * rows * d;
+}
+
+static void conclude(bench_state *b, qsr_bench *ret)
+{
+    const qsr_learner *l = b->learner;
+    for (int p = 0; p < QSR_PHASES; p++) ret->phase[p] = quartiles(b->series[p], b->n);
+    ret->step = quartiles(b->series[QSR_PHASES], b->n);
+    ret->data = quartiles(b->series[QSR_PHASES + 1], b->n);
+    ret->t = quartiles(b->series[QSR_PHASES + 2], b->n);
+    ret->l0 = l->report.l0;
+    ret->repeats = b->n;
+    count_work(l, ret);
+    ret->gemm_gflops = 2 * (double)l->batch * (double)l->d_in * (double)l->d_sae / ret->t.median / 1e6;
+    ret->copy_gbps = copy_rate(b->pool);
+}
+
+static qsr_status measure(bench_state *b, size_t repeats, qsr_bench *ret, qsr_error *e)
+{
+    qsr_learner *l = b->learner;
+    qsr_status status = QSR_OK;
+    for (int i = 0; !status && i < WARM_UP; i++) status = timed_step(b, false, e);
+    ret->peak_bytes = peak_memory();
+    if (!status && !(b->product = qsr_block_alloc(l->batch, l->d_sae * sizeof(float))))
+        status = qsr_fail_nomem(e, "the product that T is", l->batch * l->d_sae * sizeof(float));
+    if (!status) time_product(b);
+    double begun = qsr_clock();
+    size_t most = repeats ? qsr_min_size(repeats, MOST) : MOST;
+    while (!status && b->n < most) {
+        status = timed_step(b, true, e);
+        if (!status) b->series[QSR_PHASES + 2][b->n++] = time_product(b);
+        if (!repeats && b->n >= FEWEST && qsr_clock() - begun > SECONDS_TO_FILL) break;
+    }
+    return status;
+}
+
+qsr_status qsr_bench_run(const qsr_spec *spec, qsr_pool *pool, size_t repeats, qsr_bench *ret, qsr_problems *problems, qsr_error *e)
+{
+    bench_state *b = qsr_xcalloc(1, sizeof *b);
+    *b = (bench_state){.spec = spec, .pool = pool};
+    *ret = (qsr_bench){.threads = qsr_pool_threads(pool)};
+    qsr_status status = qsr_blas_verify(e);
+    if (!status) status = open_all(b, problems, e);
+    if (!status) {
+        ret->d_in = b->learner->d_in, ret->d_sae = b->learner->d_sae, ret->batch = b->learner->batch;
+        status = measure(b, repeats, ret, e);
+    }
+    if (!status) conclude(b, ret);
+    qsr_block_free(b->rows);
+    qsr_block_free(b->product);
+    qsr_cursor_free(b->cursor);
+    qsr_learner_free(b->learner);
+    qsr_dataset_close(&b->data);
+    free(b);
+    return status;
+}

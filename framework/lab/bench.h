@@ -1,0 +1,26 @@
+/* lab/bench: how long a training step takes, phase by phase, against T: one single-precision encoder product of the batch through
+ * OpenBLAS with the same number of threads, timed in the same process, turn by turn with the steps. */
+#ifndef QSR_LAB_BENCH_H
+#define QSR_LAB_BENCH_H
+#include "data/dataset.h"
+#include "train/learner.h"
+
+typedef struct {
+    double median, low, high; /* milliseconds; quartiles */
+} qsr_bench_time;
+
+typedef struct {
+    size_t d_in, d_sae, batch, repeats;
+    unsigned threads;
+    qsr_bench_time t, step, data;        /* T; one step; reading its rows, which training does between steps */
+    qsr_bench_time phase[QSR_PHASES];    /* they sum up to the step */
+    double flops[QSR_PHASES], bytes[QSR_PHASES]; /* counted, for GFLOP/s and GB/s; 0: not counted */
+    double gemm_gflops, copy_gbps;       /* the machine's ceilings, by T itself and by a copy larger than its caches */
+    double l0;                           /* of the last step: most phases follow it */
+    size_t peak_bytes;                   /* of the process before T got its own memory */
+} qsr_bench;
+
+/* `repeats` timed steps (0: as many as fit in some ten seconds, at least 5) after two for warming up. Bad options are
+ * reported as by a run. */
+qsr_status qsr_bench_run(const qsr_spec *, qsr_pool *, size_t repeats, qsr_bench *ret, qsr_problems *, qsr_error *e);
+#endif
