@@ -41,14 +41,14 @@ _quasar() {
         _quasar_words "text csv md latex json" "$word"
         return
         ;;
-    --threads | --rows | --cols | --where | --sort | --metric | --between | --at | --along) return ;;
+    --threads | --repeats | --rows | --cols | --where | --sort | --metric | --between | --at | --along) return ;;
     esac
     if [[ $word == -* ]]; then
         _quasar_words "$(_quasar_options "$command")" "$word"
         return
     fi
     case $command in
-    run | show | status | gc) _quasar_files yaml "$word" ;;
+    run | show | bench | status | gc) _quasar_files yaml "$word" ;;
     diff | eval | table | compare | index | export)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word")

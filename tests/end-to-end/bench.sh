@@ -1,0 +1,24 @@
+# quasar bench: the table adds up, JSON has its keys, a refused spec is refused as by a run.
+. "${0%/*}/lib.sh"
+cd "$work"
+cat >small.yaml <<'END'
+dataset: { plugin: synthetic, d_in: 16, features: 32, l0: 3 }
+sae: { d_sae: 48 }
+activation: { plugin: batchtopk, k: 3 }
+losses: { mse: {}, auxk: { dead_after: 256 } }
+train: { tokens: 100_000, batch: 128 }
+END
+expect 0 bench small.yaml --repeats 3 --threads 2
+for word in normalise encode select decode loss "code gradient" "weight gradients" optimiser other step T data "over T"; do said out "$word"; done
+said out "step = "
+said out "medians of 3"
+expect 0 bench small.yaml --repeats 3 --json
+for key in T_ms step_ms step_over_T tokens_per_second peak_bytes threads isa blas phases; do said out "\"$key\":"; done
+awk -F'"ms":' '{ for (i = 2; i <= NF; i++) sum += $i; match($0, /"step_ms":[0-9.]*/);
+    step = substr($0, RSTART + 10, RLENGTH - 10); exit !(sum > 0.5 * step && sum < 1.5 * step) }' out ||
+    fail "the phases' medians do not add up to the step"
+[ "$(ls)" = "$(printf 'err\nout\nsmall.yaml')" ] || fail "bench left something behind: $(ls)"
+expect 2 bench small.yaml activation.k=49
+said err "activation.k: k=49 exceeds d_sae=48"
+expect 2 bench small.yaml small.yaml
+said err "takes one spec at most"
