@@ -61,35 +61,21 @@ static size_t count_active(const group *g)
 
 static bool is_fresh(const qsr_cell *c) { return !c->over && !c->summary->resumed; }
 
-static bool somebody_wants_tap(const group *g, size_t tap)
+static bool wants_rows(const qsr_cell *c) { return c->starter && qsr_starter_wants_rows(c->starter); }
+
+static void feed_starters(void *arg, float *const *rows, size_t n)
 {
+    group *g = arg;
     for (size_t i = 0; i < g->n; i++)
-        if (g->cells[i].starter && g->cells[i].tap == tap && qsr_starter_wants_rows(g->cells[i].starter)) return true;
-    return false;
+        if (wants_rows(&g->cells[i])) qsr_starter_take(g->cells[i].starter, rows[g->cells[i].tap], n);
 }
 
-static qsr_status feed_starters(group *g, const qsr_spec *spec, qsr_error *e)
+/* From the training cursor, which keeps what it read: the first window is not read twice. */
+static qsr_status read_first_rows(group *g, qsr_error *e)
 {
-    qsr_cursor *cursor = NULL;
-    float **out = qsr_xcalloc(g->data.n_taps, sizeof *out);
-    bool wanted = false;
-    for (size_t tap = 0; tap < g->data.n_taps; tap++)
-        if (somebody_wants_tap(g, tap)) out[tap] = g->rows[tap], wanted = true;
-    qsr_status status = QSR_OK;
-    if (wanted) status = qsr_cursor_create(&g->data, &spec->data, &cursor, e);
-    uint64_t left = wanted && !status ? qsr_cursor_epoch_rows(cursor) : 0;
-    if (left > QSR_START_ROWS) left = QSR_START_ROWS;
-    while (!status && left) {
-        size_t got, n = qsr_min_size((size_t)left, g->chunk);
-        status = qsr_cursor_next_taps(cursor, n, out, &got, e);
-        for (size_t i = 0; !status && i < g->n; i++)
-            if (g->cells[i].starter && qsr_starter_wants_rows(g->cells[i].starter))
-                qsr_starter_take(g->cells[i].starter, g->rows[g->cells[i].tap], got);
-        left -= n;
-    }
-    qsr_cursor_free(cursor);
-    free(out);
-    return status;
+    for (size_t i = 0; i < g->n; i++)
+        if (wants_rows(&g->cells[i])) return qsr_cursor_sample(g->cursor, QSR_START_ROWS, feed_starters, g, e);
+    return QSR_OK;
 }
 
 /* What is wrong with the first rows is told of the first cell's dataset: it is everybody's. */
@@ -99,7 +85,7 @@ static qsr_status start_fresh_cells(group *g, const qsr_spec *spec, qsr_problems
     for (size_t i = 0; !status && i < g->n; i++)
         if (is_fresh(&g->cells[i]) && (status = qsr_starter_create(g->cells[i].learner, &g->cells[i].starter, e)))
             spec = g->cells[i].spec;
-    if (!status) status = feed_starters(g, spec, e);
+    if (!status) status = read_first_rows(g, e);
     for (size_t i = 0; !status && i < g->n; i++)
         if (g->cells[i].starter) {
             status = qsr_starter_finish(g->cells[i].starter, e);
@@ -154,15 +140,19 @@ static qsr_status read_rows(group *g, qsr_error *e)
     return status == QSR_END ? qsr_fail(e, QSR_E_INTERNAL, "the data ended early") : status;
 }
 
+static qsr_status create_cursor(group *g, const qsr_spec *spec, qsr_problems *problems, qsr_error *e)
+{
+    qsr_status status = qsr_cursor_create(&g->data, &spec->data, &g->cursor, e);
+    if (status) qsr_cell_blame(spec, &spec->dataset, e, problems);
+    return status;
+}
+
 /* The training cursor at the earliest cell's place, and the first rows: most of what can be wrong with data shows here. */
 static qsr_status open_stream(group *g, const qsr_spec *spec, qsr_problems *problems, qsr_error *e)
 {
-    qsr_status status = qsr_cursor_create(&g->data, &spec->data, &g->cursor, e);
-    if (!status) {
-        g->at = earliest(g);
-        qsr_cursor_seek(g->cursor, qsr_cursor_position_of(g->cursor, g->at));
-        status = read_rows(g, e);
-    }
+    g->at = earliest(g);
+    qsr_cursor_seek(g->cursor, qsr_cursor_position_of(g->cursor, g->at));
+    qsr_status status = read_rows(g, e);
     if (status) qsr_cell_blame(spec, &spec->dataset, e, problems);
     return status;
 }
@@ -284,6 +274,7 @@ qsr_status qsr_group_run(const qsr_spec *const *specs, qsr_run_summary *const *s
     if (!status) status = prepare_cells(&g, specs, summaries, taps, problems, e);
     if (!status && count_active(&g)) {
         status = allocate_rows(&g, e);
+        if (!status) status = create_cursor(&g, specs[0], problems, e);
         if (!status) status = start_fresh_cells(&g, specs[0], problems, e);
         if (!status) status = open_stream(&g, specs[0], problems, e);
         if (!status) status = open_cells(&g, e);
