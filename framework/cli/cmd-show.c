@@ -1,19 +1,171 @@
 /* `quasar show`: a spec as the program understands it, with nothing created and nothing trained. */
 #include <stdio.h>
+#include <string.h>
 
+#include "base/table.h"
 #include "cli/command.h"
-#include "spec/spec.h"
+
+#include "spec/grid.h"
+#include "spec/node.h"
 
 static void print_spec(const qsr_spec *spec, const qsr_args *args)
 {
-    if (qsr_args_has(args, "id")) {
-        puts(spec->id);
-        return;
-    }
     qsr_text text = {0};
     qsr_spec_dump(spec, qsr_args_has(args, "canonical"), &text);
     fputs(text.bytes, stdout);
     qsr_text_free(&text);
+}
+
+/* ---- grids ----------------------------------------------------------------------------------------------------------- */
+
+static const char *plural(size_t n) { return n == 1 ? "" : "s"; }
+
+/* "gpt2-small: 69 cells, 3 more are equal to one of them" */
+static void print_count(const qsr_grid *grid, const char *before)
+{
+    printf("%s%s: %zu cell%s", before, grid->name, grid->n, plural(grid->n));
+    if (grid->n_merged) printf(", %zu more %s equal to one of them", grid->n_merged, grid->n_merged == 1 ? "is" : "are");
+    puts("");
+}
+
+/* The base with every default; as it was written where it is no experiment by itself. */
+static void print_base(const qsr_grid *grid, const qsr_args *args)
+{
+    if (grid->base) {
+        print_spec(grid->base, args);
+    } else {
+        qsr_text text = {0};
+        for (size_t i = 0; i < grid->tree->count; i++) {
+            qsr_text_add(&text, "%s: ", grid->tree->entries[i].key);
+            qsr_node_write(grid->tree->entries[i].value, &text);
+            qsr_text_puts(&text, "\n");
+        }
+        fputs(text.bytes ? text.bytes : "", stdout);
+        qsr_text_free(&text);
+        puts("# This is the base as it was written: only the blocks of its grid make experiments of it.");
+    }
+    print_count(grid, "# ");
+    puts("# `quasar show` lists them with --cells, tells where they come from with --explain, and shows one with --cell "
+         "ID.");
+}
+
+/* A row for each cell: its id, and what it has at the keys that are not the same everywhere. */
+static void print_cells(const qsr_grid *grid)
+{
+    qsr_table table = {.columns = 1};
+    qsr_arena arena = {0};
+    for (size_t k = 0; k < grid->n_keys; k++) table.columns += qsr_grid_differs(grid, k);
+    if (grid->n_merged) table.columns++;
+    const char **row = qsr_arena_alloc(&arena, table.columns, sizeof *row);
+    print_count(grid, "");
+    for (size_t i = 0; i <= grid->n; i++) {
+        size_t c = 0;
+        row[c++] = i == 0 ? "ID" : grid->cells[i - 1]->id;
+        for (size_t k = 0; k < grid->n_keys; k++) {
+            if (!qsr_grid_differs(grid, k)) continue;
+            const char *value = i == 0 ? grid->keys[k] : grid->values[(i - 1) * grid->n_keys + k];
+            row[c++] = value ? value : "-";
+        }
+        if (grid->n_merged)
+            row[c] = i == 0 ? "EQUAL" : grid->merged[i - 1] ? qsr_arena_printf(&arena, "+%zu", grid->merged[i - 1]) : "";
+        qsr_table_row(&table, row);
+    }
+    qsr_table_print(&table, 0, stdout);
+    qsr_table_free(&table);
+    qsr_arena_free(&arena);
+}
+
+/* ---- where cells come from */
+
+static void put_place(qsr_text *out, const qsr_mark *mark)
+{
+    if (!mark->source || !mark->line) return;
+    qsr_text_puts(out, mark->source->name);
+    if (!mark->source->argument) qsr_text_add(out, ":%u:%u", (unsigned)mark->line, (unsigned)mark->col);
+}
+
+static void put_values(qsr_text *out, const qsr_axis *axis)
+{
+    for (size_t i = 0; i < axis->n; i++) {
+        qsr_text_puts(out, i ? ", " : "");
+        qsr_node_write(axis->values[i], out);
+    }
+}
+
+static void print_axes(const qsr_axes *axes)
+{
+    qsr_table table = {.columns = 4, .right = 1 << 1};
+    for (size_t i = 0; i < axes->n; i++) {
+        qsr_text place = {0}, values = {0};
+        char count[24];
+        snprintf(count, sizeof count, "%zu", axes->items[i].n);
+        put_place(&place, &axes->items[i].mark);
+        put_values(&values, &axes->items[i]);
+        qsr_table_row(&table, (const char *[]){axes->items[i].key, count, values.bytes, place.bytes});
+        qsr_text_free(&place);
+        qsr_text_free(&values);
+    }
+    qsr_table_print(&table, 4, stdout);
+    qsr_table_free(&table);
+}
+
+static void print_drops(const qsr_grid *grid, size_t block)
+{
+    for (size_t i = 0; i < grid->n_drops; i++) {
+        const qsr_grid_drop *drop = &grid->drops[i];
+        qsr_text place = {0};
+        if (drop->block != block) continue;
+        put_place(&place, &drop->mark);
+        printf("    without %s: %s (%s), an option of %s that %s lacks, in %zu cell%s\n", drop->path, drop->text,
+               place.bytes ? place.bytes : "", drop->from, drop->to, drop->cells, plural(drop->cells));
+        qsr_text_free(&place);
+    }
+}
+
+static void print_origins(const qsr_grid *grid)
+{
+    print_count(grid, "");
+    for (size_t i = 0; i < grid->n_blocks; i++) {
+        const qsr_grid_block *block = &grid->blocks[i];
+        qsr_text place = {0};
+        put_place(&place, &block->mark);
+        printf("  block %zu%s%s: %zu cell%s\n", i + 1, place.bytes ? ", " : "", place.bytes ? place.bytes : "",
+               block->cells, plural(block->cells));
+        print_axes(&block->axes);
+        print_drops(grid, i);
+        qsr_text_free(&place);
+    }
+}
+
+/* ---- the command ----------------------------------------------------------------------------------------------------- */
+
+static int show_cell(const qsr_grid *grid, const char *id, const qsr_args *args)
+{
+    size_t index = qsr_grid_find(grid, id);
+    if (index == grid->n)
+        return qsr_command_misused(&qsr_cmd_show, "%s has no single cell '%s'; --cells lists them", grid->path, id);
+    print_spec(grid->cells[index], args);
+    return QSR_EXIT_OK;
+}
+
+static int show(const qsr_grid *grid, const qsr_args *args)
+{
+    bool cells = qsr_args_has(args, "cells"), explain = qsr_args_has(args, "explain");
+    const char *id = qsr_args_value(args, "cell");
+    if (id) return show_cell(grid, id, args);
+    if (qsr_args_has(args, "id")) {
+        for (size_t i = 0; i < grid->n; i++) puts(grid->cells[i]->id);
+        return QSR_EXIT_OK;
+    }
+    if (explain) print_origins(grid);
+    if (cells && explain) puts("");
+    if (cells) print_cells(grid);
+    if (cells || explain) return QSR_EXIT_OK;
+    if (grid->swept)
+        print_base(grid, args);
+    else
+        print_spec(grid->cells[0], args);
+    return QSR_EXIT_OK;
 }
 
 static int run(qsr_args *args)
@@ -23,14 +175,14 @@ static int run(qsr_args *args)
         return qsr_command_misused(&qsr_cmd_show, "--canonical and --id exclude each other");
     qsr_registry *registry = qsr_cli_registry(args);
     qsr_spec_env env = qsr_cli_spec_env(registry);
-    qsr_spec *spec;
+    qsr_grid *grid;
     qsr_problems problems = {0};
-    int code = QSR_EXIT_OK;
-    if (qsr_spec_load(args->words[0], args->overrides, args->n_overrides, &env, &spec, &problems))
+    int code;
+    if (qsr_grid_load(args->words[0], args->overrides, args->n_overrides, &env, &grid, &problems))
         code = qsr_cli_problems(&problems);
     else
-        print_spec(spec, args);
-    qsr_spec_free(spec);
+        code = show(grid, args);
+    qsr_grid_free(grid);
     qsr_problems_free(&problems);
     qsr_registry_free(registry);
     return code;
@@ -38,15 +190,20 @@ static int run(qsr_args *args)
 
 const qsr_command qsr_cmd_show = {
     .name = "show",
-    .synopsis = "SPEC [key=value...] [--canonical | --id] [--plugin-dir DIR]",
-    .summary = "print a spec with every default filled in, without running it",
+    .synopsis = "SPEC [key=value...] [--cells] [--explain] [--cell ID] [--canonical | --id]",
+    .summary = "print a spec with every default filled in, or the cells of its grid",
     .help = "Prints the resolved spec as YAML: `extends` merged, overrides applied, every option\n"
             "with the value it has. The output is a spec itself. All problems of a spec are\n"
-            "reported at once, each with its line.",
-    .options = (const qsr_arg_option[]){{"canonical", NULL, "leave out what is at its default: the text that identifies a run"},
-                                        {"id", NULL, "print the run's identity alone, the name of its folder"},
-                                        QSR_ARG_PLUGIN_DIR,
-                                        {0}},
+            "reported at once, each with its line. Of a grid it prints the base and how many\n"
+            "cells there are; key=a,b,c sweeps a key on the command line.",
+    .options =
+        (const qsr_arg_option[]){{"cells", NULL, "list the cells of a grid: their ids, and where they differ"},
+                                 {"explain", NULL, "list blocks and axes, and options dropped for another plugin"},
+                                 {"cell", "ID", "print one cell, named by its id or the beginning of its hash"},
+                                 {"canonical", NULL, "leave out what is at its default: the text that identifies a run"},
+                                 {"id", NULL, "print identities alone, the names of run folders, one a line"},
+                                 QSR_ARG_PLUGIN_DIR,
+                                 {0}},
     .mode = QSR_ARGS_SPLIT_OVERRIDES,
     .run = run,
 };

@@ -28,7 +28,7 @@ static bool is_plain(const char *text)
     return text[0] && !text[n] && strcmp(text, "...") != 0;
 }
 
-static void put_scalar(qsr_text *out, const char *text)
+void qsr_scalar_write(const char *text, qsr_text *out)
 {
     size_t n = strlen(text);
     if (is_plain(text)) {
@@ -112,44 +112,55 @@ static size_t written_texts(const options *from, size_t index, unsigned how, qsr
     return n;
 }
 
+static const char *schedule_number(const qsr_schedule *s, double value, char *buf, size_t n)
+{
+    if (s->option->type == QSR_OPT_REAL) return qsr_real_text(value, buf, n);
+    snprintf(buf, n, "%.0f", value);
+    return buf;
+}
+
 static void put_schedule(const qsr_schedule *s, qsr_text *out)
 {
     char from[32], to[32], over[32];
-    bool real = s->option->type == QSR_OPT_REAL;
-    if (real) {
-        qsr_real_text(s->from, from, sizeof from);
-        qsr_real_text(s->to, to, sizeof to);
-    } else {
-        snprintf(from, sizeof from, "%.0f", s->from);
-        snprintf(to, sizeof to, "%.0f", s->to);
-    }
-    qsr_text_add(out, "{from: %s, to: %s, over: %s, shape: %s}\n", from, to, qsr_real_text(s->over, over, sizeof over),
+    qsr_text_add(out, "{from: %s, to: %s, over: %s, shape: %s}", schedule_number(s, s->from, from, sizeof from),
+                 schedule_number(s, s->to, to, sizeof to), qsr_real_text(s->over, over, sizeof over),
                  s->cosine ? "cosine" : "linear");
 }
 
-static void put_option(const options *from, size_t index, unsigned how, const char *indent, qsr_text *out)
+/* The value alone, as YAML; false: an option without a value. */
+static bool put_value(const options *from, size_t index, unsigned how, qsr_text *out)
 {
     const qsr_option *o = qsr_option_at(from->table, index);
     const qsr_schedule *schedule = schedule_of(from, o);
     const char *const *texts;
     qsr_arena arena = {0};
     size_t n = written_texts(from, index, how, &arena, &texts);
-    bool skip = (how & IDENTITY && o->flags & QSR_OPT_NO_ID) ||
-                ((how & CANONICAL || o->flags & QSR_OPT_OPTIONAL) && is_default(from, o, &arena));
-    if (!skip) qsr_text_add(out, "%s%s: ", indent, o->name);
-    if (!skip && schedule) {
+    if (schedule) {
         put_schedule(schedule, out);
-    } else if (!skip && o->type == QSR_OPT_STRINGS) {
+    } else if (o->type == QSR_OPT_STRINGS) {
         for (size_t i = 0; i < n; i++) {
             qsr_text_puts(out, i ? ", " : "[");
-            put_scalar(out, texts[i]);
+            qsr_scalar_write(texts[i], out);
         }
-        qsr_text_puts(out, "]\n");
-    } else if (!skip) {
-        put_scalar(out, n ? texts[0] : "");
-        qsr_text_puts(out, "\n");
+        qsr_text_puts(out, n ? "]" : "");
+    } else {
+        qsr_scalar_write(n ? texts[0] : "", out);
     }
     qsr_arena_free(&arena);
+    return schedule || n > 0;
+}
+
+static void put_option(const options *from, size_t index, unsigned how, const char *indent, qsr_text *out)
+{
+    const qsr_option *o = qsr_option_at(from->table, index);
+    qsr_arena arena = {0};
+    bool skip = (how & IDENTITY && o->flags & QSR_OPT_NO_ID) ||
+                ((how & CANONICAL || o->flags & QSR_OPT_OPTIONAL) && is_default(from, o, &arena));
+    qsr_arena_free(&arena);
+    if (skip) return;
+    qsr_text_add(out, "%s%s: ", indent, o->name);
+    put_value(from, index, how, out);
+    qsr_text_puts(out, "\n");
 }
 
 /* Alphabetical in canonical texts, so that moving a row of a table changes no identity. */
@@ -224,7 +235,7 @@ static void dump(const qsr_spec *spec, unsigned how, qsr_text *out)
     qsr_text body = {0};
     if (!(how & IDENTITY)) {
         qsr_text_puts(out, "name: ");
-        put_scalar(out, spec->name);
+        qsr_scalar_write(spec->name, out);
         qsr_text_puts(out, "\n");
     }
     put_part(spec, QSR_PART_TOP, how | IDENTITY, "", out); /* the name stands there already */
@@ -246,6 +257,112 @@ void qsr_spec_dump(const qsr_spec *spec, bool canonical, qsr_text *out) { dump(s
 void qsr_spec_dump_identity(const qsr_spec *spec, qsr_text *out) { dump(spec, CANONICAL | IDENTITY, out); }
 
 void qsr_spec_dump_absolute(const qsr_spec *spec, qsr_text *out) { dump(spec, ABSOLUTE, out); }
+
+/* ---- single values --------------------------------------------------------------------------------------------------- */
+
+/* "from" of "k.from" when k is a schedule here. */
+static const char *schedule_value(const options *from, const char *name, qsr_arena *arena)
+{
+    const char *dot = strrchr(name, '.');
+    char buf[32];
+    if (!dot) return NULL;
+    const qsr_option *o = qsr_option_find(from->table, qsr_arena_strndup(arena, name, (size_t)(dot - name)), NULL);
+    const qsr_schedule *s = o ? schedule_of(from, o) : NULL;
+    if (!s) return NULL;
+    if (strcmp(dot, ".from") == 0) return qsr_arena_strdup(arena, schedule_number(s, s->from, buf, sizeof buf));
+    if (strcmp(dot, ".to") == 0) return qsr_arena_strdup(arena, schedule_number(s, s->to, buf, sizeof buf));
+    if (strcmp(dot, ".over") == 0) return qsr_arena_strdup(arena, qsr_real_text(s->over, buf, sizeof buf));
+    return strcmp(dot, ".shape") == 0 ? (s->cosine ? "cosine" : "linear") : NULL;
+}
+
+static const char *option_value(const options *from, const char *name, qsr_arena *arena)
+{
+    size_t index;
+    if (!qsr_option_find(from->table, name, &index)) return schedule_value(from, name, arena);
+    qsr_text text = {0};
+    bool has = put_value(from, index, CANONICAL, &text);
+    const char *copy = has ? qsr_arena_strdup(arena, text.bytes) : NULL;
+    qsr_text_free(&text);
+    return copy;
+}
+
+static const char *part_value(const qsr_spec *spec, unsigned index, const char *name, qsr_arena *arena)
+{
+    const qsr_part *part = qsr_experiment_part(index);
+    options from = {&part->options, (const char *)spec + part->offset, part->size, spec->written[index].nodes, NULL, 0};
+    return option_value(&from, name, arena);
+}
+
+/* The lines of a block, indented by two, as one flow mapping. No text holds a newline: qsr_scalar_write escapes them. */
+static const char *flow(const qsr_text *lines, qsr_arena *arena)
+{
+    qsr_text out = {0};
+    qsr_text_puts(&out, "{");
+    for (const char *line = lines->bytes, *end; line && *line; line = end + 1) {
+        end = strchr(line, '\n');
+        qsr_text_add(&out, "%s%.*s", out.length > 1 ? ", " : "", (int)(end - line - 2), line + 2);
+    }
+    qsr_text_puts(&out, "}");
+    const char *copy = qsr_arena_strdup(arena, out.bytes);
+    qsr_text_free(&out);
+    return copy;
+}
+
+/* name: what follows the block's key; "" is the whole block. */
+static const char *block_value(const qsr_spec *spec, const qsr_block *block, const char *name, qsr_arena *arena)
+{
+    qsr_option_table table = qsr_plugin_options(block->plugin);
+    options from = {&table, block->values, block->plugin->options_size, block->nodes, block->schedules, block->n_schedules};
+    bool loss = block != &spec->dataset && block != &spec->activation;
+    if (strcmp(name, "plugin") == 0) return qsr_arena_strdup(arena, block->plugin->name);
+    if (name[0]) return option_value(&from, name, arena);
+    qsr_text lines = {0};
+    if (!loss || strcmp(block->instance, block->plugin->name) != 0)
+        qsr_text_add(&lines, "  plugin: %s\n", block->plugin->name);
+    if (block == &spec->dataset) put_part(spec, QSR_PART_DATASET, CANONICAL, "  ", &lines);
+    put_block(block, CANONICAL, "  ", &lines);
+    const char *text = flow(&lines, arena);
+    qsr_text_free(&lines);
+    return text;
+}
+
+static const char *loss_value(const qsr_spec *spec, const char *name, qsr_arena *arena)
+{
+    size_t n = strcspn(name, ".");
+    for (size_t i = 0; i < spec->n_losses; i++) {
+        const char *instance = spec->losses[i].instance;
+        if (strlen(instance) == n && memcmp(instance, name, n) == 0)
+            return block_value(spec, &spec->losses[i], name[n] ? name + n + 1 : "", arena);
+    }
+    return name[n] ? NULL : "off";
+}
+
+static const char *losses_value(const qsr_spec *spec, qsr_arena *arena)
+{
+    const char *text = "";
+    for (size_t i = 0; i < spec->n_losses; i++)
+        text = qsr_arena_printf(arena, "%s%s%s: %s", text, i ? ", " : "", spec->losses[i].instance,
+                                block_value(spec, &spec->losses[i], "", arena));
+    return qsr_arena_printf(arena, "{%s}", text);
+}
+
+const char *qsr_spec_value(const qsr_spec *spec, const char *key, qsr_arena *arena)
+{
+    const char *rest = strchr(key, '.');
+    const char *first = rest ? qsr_arena_strndup(arena, key, (size_t)(rest - key)) : key;
+    rest = rest ? rest + 1 : "";
+    if (strcmp(first, "activation") == 0) return block_value(spec, &spec->activation, rest, arena);
+    if (strcmp(first, "losses") == 0) return rest[0] ? loss_value(spec, rest, arena) : losses_value(spec, arena);
+    if (strcmp(first, "dataset") == 0) {
+        const char *value = rest[0] ? part_value(spec, QSR_PART_DATASET, rest, arena) : NULL;
+        return value ? value : block_value(spec, &spec->dataset, rest, arena);
+    }
+    if (strcmp(key, "name") == 0) return spec->name;
+    for (unsigned i = 0; i < QSR_PARTS; i++)
+        if (strcmp(qsr_experiment_part(i)->key, rest[0] ? first : "") == 0)
+            return part_value(spec, i, rest[0] ? rest : key, arena);
+    return NULL;
+}
 
 /* ---- identity -------------------------------------------------------------------------------------------------------- */
 

@@ -48,13 +48,13 @@ bool qsr_node_is_null(const qsr_node *node)
     return false;
 }
 
-static bool is_switch(const qsr_node *node) { return qsr_node_is_word(node, "on") || qsr_node_is_word(node, "off"); }
+bool qsr_node_is_switch(const qsr_node *node) { return qsr_node_is_word(node, "on") || qsr_node_is_word(node, "off"); }
 
 static void replace(qsr_entry *entry, qsr_mark key_mark, qsr_node *value)
 {
     qsr_node *old = entry->value;
     entry->mark = key_mark;
-    if (old->kind == QSR_MAP && is_switch(value)) {
+    if (old->kind == QSR_MAP && qsr_node_is_switch(value)) {
         old->toggle = value;
         return;
     }
@@ -89,6 +89,30 @@ const char *qsr_node_says(qsr_arena *arena, const qsr_node *node)
     if (node->kind == QSR_MAP) return "a mapping";
     if (node->kind == QSR_LIST) return "a list";
     return qsr_node_is_null(node) ? "no value" : qsr_quoted(arena, node->text);
+}
+
+void qsr_node_write(const qsr_node *node, qsr_text *out)
+{
+    node = qsr_node_plain(node);
+    if (node->kind == QSR_SCALAR) {
+        bool word = !node->quoted && (qsr_node_is_switch(node) || qsr_node_is_null(node));
+        if (word)
+            qsr_text_puts(out, node->text[0] ? node->text : "~");
+        else
+            qsr_scalar_write(node->text, out);
+        return;
+    }
+    bool map = node->kind == QSR_MAP;
+    qsr_text_puts(out, map ? "{" : "[");
+    for (size_t i = 0; i < node->count; i++) {
+        if (i) qsr_text_puts(out, ", ");
+        if (map) {
+            qsr_scalar_write(node->entries[i].key, out);
+            qsr_text_puts(out, ": ");
+        }
+        qsr_node_write(map ? node->entries[i].value : node->items[i], out);
+    }
+    qsr_text_puts(out, map ? "}" : "]");
 }
 
 qsr_node *qsr_node_clone(qsr_arena *arena, const qsr_node *node)
@@ -130,7 +154,8 @@ const char *qsr_path_child(qsr_arena *arena, const char *path, const char *key)
     return path[0] ? qsr_arena_printf(arena, "%s.%s", path, key) : qsr_arena_strdup(arena, key);
 }
 
-/* The map below `map` at `key`, made when nothing (or only a switch or null) stands there; NULL with *ret_obstacle. */
+/* The map below `map` at `key`, made when nothing (or only a switch or null) stands there; NULL with *ret_obstacle, which may be
+ * NULL: then anything gives way. */
 static qsr_node *step_into(qsr_arena *arena, qsr_node *map, const char *key, qsr_mark key_mark,
                            const qsr_node **ret_obstacle)
 {
@@ -139,7 +164,7 @@ static qsr_node *step_into(qsr_arena *arena, qsr_node *map, const char *key, qsr
         entry->value->toggle = NULL;
         return entry->value;
     }
-    if (entry && !is_switch(entry->value) && !qsr_node_is_null(entry->value)) {
+    if (entry && ret_obstacle && !qsr_node_is_switch(entry->value) && !qsr_node_is_null(entry->value)) {
         *ret_obstacle = entry->value;
         return NULL;
     }
@@ -158,6 +183,14 @@ const qsr_node *qsr_node_set(qsr_arena *arena, qsr_node *root, const char *path,
     }
     qsr_node_put(arena, map, qsr_arena_strdup(arena, path), key_mark, value);
     return NULL;
+}
+
+void qsr_node_force(qsr_arena *arena, qsr_node *root, const char *path, qsr_mark key_mark, qsr_node *value)
+{
+    qsr_node *map = root;
+    for (const char *dot; (dot = strchr(path, '.')); path = dot + 1)
+        map = step_into(arena, map, qsr_arena_strndup(arena, path, (size_t)(dot - path)), key_mark, NULL);
+    qsr_node_put(arena, map, qsr_arena_strdup(arena, path), key_mark, value);
 }
 
 const qsr_entry *qsr_node_at(const qsr_node *root, const char *path)

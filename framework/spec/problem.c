@@ -184,6 +184,17 @@ static bool same(const qsr_problem *a, const qsr_problem *b)
            strcmp(a->text, b->text) == 0 && strcmp(a->path, b->path) == 0;
 }
 
+void qsr_problems_unique(qsr_problems *p, size_t since, size_t from)
+{
+    size_t kept = from;
+    for (size_t i = from; i < p->count; i++) {
+        size_t j = since;
+        while (j < kept && !same(&p->items[j], &p->items[i])) j++;
+        if (j == kept) p->items[kept++] = p->items[i];
+    }
+    p->count = kept;
+}
+
 void qsr_problems_write(const qsr_problems *p, qsr_text *out)
 {
     ranked *order = qsr_xcalloc(p->count, sizeof *order);

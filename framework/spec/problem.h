@@ -47,6 +47,8 @@ typedef struct {
 /* `path` and `hint` may be NULL. All is copied; control characters and invalid UTF-8 are escaped on the way in, so the stored
  * texts are safe on a terminal. */
 void qsr_problems_add(qsr_problems *, qsr_mark, const char *path, const char *hint, const char *fmt, ...) QSR_PRINTF(5, 6);
+/* Takes out of the items from `from` on those that are equal to one before them, not counting those before `since`. */
+void qsr_problems_unique(qsr_problems *, size_t since, size_t from);
 /* By rank of source (and first mention), then by place, equal ones once; each as
  *     file:line:col: path: what is wrong
  *         the source line

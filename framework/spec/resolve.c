@@ -2,7 +2,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "spec/experiment.h"
 #include "spec/load.h"
 #include "spec/option.h"
@@ -163,6 +162,15 @@ static void store_map(resolver *r, target *t, const qsr_option *o, const qsr_nod
     }
 }
 
+static void notice(resolver *r, const char *text)
+{
+    qsr_spec *spec = r->spec;
+    const char **notices = qsr_arena_alloc(r->arena, spec->n_notices + 1, sizeof *notices);
+    if (spec->n_notices) memcpy(notices, spec->notices, spec->n_notices * sizeof *notices);
+    notices[spec->n_notices++] = text;
+    spec->notices = notices;
+}
+
 /* ---- keys ------------------------------------------------------------------------------------------------------------ */
 
 static void store(resolver *r, target *t, size_t index, const qsr_entry *entry, const char *path)
@@ -176,7 +184,7 @@ static void store(resolver *r, target *t, size_t index, const qsr_entry *entry, 
     }
     t->nodes[index] = value;
     t->marks[index] = value->mark;
-    if (o->flags & QSR_OPT_DEPRECATED) qsr_log(QSR_LOG_WARNING, "%s is deprecated: %s", path, o->help);
+    if (o->flags & QSR_OPT_DEPRECATED) notice(r, qsr_arena_printf(r->arena, "%s is deprecated: %s", path, o->help));
     if (value->kind == QSR_SCALAR)
         store_text(r, o, value, t->values, path);
     else if (value->kind == QSR_LIST)
@@ -228,7 +236,7 @@ static const char *hint_elsewhere(resolver *r, const char *name)
 /* An option of a plugin that this block named before `extends` or an override put another in its place. */
 static const char *hint_replaced(resolver *r, const block *b, const char *name)
 {
-    if (!b->plugin || !b->plugin_word) return NULL;
+    if (!b->plugin || !b->plugin_word || b->plugin_word->swept) return NULL;
     for (const qsr_node *old = b->plugin_word->before; old && old->kind == QSR_SCALAR; old = old->before) {
         const char *near = NULL;
         qsr_error e = {0};
@@ -267,6 +275,9 @@ static void report_unknown(resolver *r, const block *b, const qsr_entry *entry, 
     if (!hint && !near && !prefix[0]) near = qsr_nearest(entry->key, b->read);
     if (near) hint = qsr_arena_printf(r->arena, "did you mean '%s'?", near);
     if (!hint) hint = hint_deeper(r, b, entry->key);
+    bool argument = entry->mark.source && entry->mark.source->argument;
+    if (!hint && b->plugin_word && b->plugin_word->swept && (entry->value->swept || argument))
+        hint = "a block of a grid writes options that all of its plugins have: others need a block of their own";
     if (!hint) hint = hint_elsewhere(r, name);
     if (!hint) hint = qsr_arena_printf(r->arena, "'quasar help %s' lists what is possible", b->help);
     if (b->plugin)
@@ -317,6 +328,7 @@ static void walk(resolver *r, block *b, const qsr_node *map, const char *prefix)
 /* Defaults for what was not written; problems for what had to be. */
 static void finish(resolver *r, const block *b, target *t)
 {
+    bool swept = b->plugin_word && b->plugin_word->swept; /* then the block that named the plugin lacks them */
     for (size_t i = 0; i < t->table.count; i++) {
         const qsr_option *o = qsr_option_at(&t->table, i);
         const char *path = qsr_path_child(r->arena, b->path, o->name);
@@ -324,8 +336,8 @@ static void finish(resolver *r, const block *b, target *t)
         if (t->nodes[i]) continue;
         if (o->flags & QSR_OPT_REQUIRED) {
             if (!r->whole) continue;
-            qsr_problems_add(r->problems, b->mark, path, NULL, "required%s%s, but not written", b->plugin ? " by " : "",
-                             b->plugin ? b->plugin->name : "");
+            qsr_problems_add(r->problems, swept ? b->plugin_word->mark : b->mark, path, NULL,
+                             "required%s%s, but not written", b->plugin ? " by " : "", b->plugin ? b->plugin->name : "");
         } else if (qsr_option_default(o, r->arena, t->values, &e)) {
             qsr_problems_add(r->problems, b->mark, path, NULL, "its default is refused: %s", e.text);
         }
@@ -383,8 +395,10 @@ static void resolve_top(resolver *r)
             qsr_problems_add(r->problems, entry->mark, keys[i], NULL,
                              "extends stands at the top of a file and nowhere else");
         else if (entry)
-            qsr_problems_add(r->problems, entry->mark, keys[i], NULL,
-                             "this version runs one experiment at a time: sweeps, grid and seeds are not run yet");
+            qsr_problems_add(
+                r->problems, entry->mark, keys[i],
+                qsr_arena_printf(r->arena, "%s=off on the command line leaves the experiment beneath", keys[i]),
+                "makes several experiments, and one is meant here");
     }
 }
 
@@ -509,6 +523,10 @@ static void resolve_losses(resolver *r)
     size_t n = b.map ? b.map->count : 0;
     r->spec->losses = qsr_arena_alloc(r->arena, n, sizeof *r->spec->losses);
     for (size_t i = 0; i < n; i++) resolve_loss(r, b.map, &b.map->entries[i]);
+    for (size_t i = 0; i < n; i++) { /* a block of a grid that switched the last one off is to blame */
+        const qsr_node *value = qsr_node_plain(b.map->entries[i].value);
+        if (value->swept) b.mark = value->mark;
+    }
     if (r->spec->n_losses == 0 && r->problems->count == before)
         qsr_problems_add(r->problems, b.mark, "losses", NULL, "at least one loss is needed, such as mse: {}");
 }

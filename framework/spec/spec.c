@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "spec/experiment.h"
 #include "spec/load.h"
@@ -19,23 +20,46 @@ static void default_losses(qsr_arena *arena, qsr_node *root)
     qsr_node_put(arena, root, "losses", nowhere, losses);
 }
 
+qsr_node *qsr_spec_read(qsr_arena *arena, const char *path, const char *text, size_t size, const char *const *overrides,
+                        size_t n_overrides, const qsr_spec_env *env, bool *ret_whole, qsr_overrides *ret,
+                        qsr_problems *problems)
+{
+    qsr_node *root = qsr_extends_read(arena, path, text, size, env, ret_whole, problems);
+    if (root) default_losses(arena, root);
+    qsr_node *laid = root ? root : qsr_node_make(arena, QSR_MAP, (qsr_mark){0});
+    qsr_override_apply(arena, laid, overrides, n_overrides, ret, problems);
+    static const char *const several[] = {"grid", "seeds"};
+    for (int i = 0; i < 2; i++) {
+        const qsr_entry *entry = qsr_node_find(laid, several[i]);
+        if (entry && qsr_node_is_word(qsr_node_plain(entry->value), "off")) qsr_node_remove(laid, several[i]);
+    }
+    return root;
+}
+
+void qsr_spec_warn(const qsr_spec *spec)
+{
+    for (size_t i = 0; i < spec->n_notices; i++) qsr_log(QSR_LOG_WARNING, "%s", spec->notices[i]);
+}
+
 static qsr_status load(const char *path, const char *text, size_t size, const char *const *overrides, size_t n_overrides,
                        const qsr_spec_env *env, qsr_spec **ret, qsr_problems *problems)
 {
     size_t before = problems->count + problems->dropped;
     qsr_spec *spec = qsr_xcalloc(1, sizeof *spec);
+    qsr_overrides laid;
     *ret = NULL;
     spec->path = qsr_arena_strdup(&spec->arena, path);
     bool whole;
-    qsr_node *root = qsr_extends_read(&spec->arena, path, text, size, env, &whole, problems);
-    if (root) default_losses(&spec->arena, root);
-    qsr_node *laid = root ? root : qsr_node_make(&spec->arena, QSR_MAP, (qsr_mark){0});
-    qsr_override_apply(&spec->arena, laid, overrides, n_overrides, problems);
+    qsr_node *root = qsr_spec_read(&spec->arena, path, text, size, overrides, n_overrides, env, &whole, &laid, problems);
+    for (size_t i = 0; i < laid.swept.n; i++)
+        qsr_problems_add(problems, laid.swept.items[i].mark, laid.swept.items[i].key, "a text with commas needs quotes",
+                         "several values make several experiments, and one is meant here");
     if (root) qsr_resolve(spec, root, whole, env, problems);
     if (problems->count + problems->dropped > before) {
         qsr_spec_free(spec);
         return QSR_E_OPTION;
     }
+    qsr_spec_warn(spec);
     qsr_spec_identify(spec);
     *ret = spec;
     return QSR_OK;

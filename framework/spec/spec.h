@@ -86,11 +86,13 @@ typedef struct qsr_spec {
     const char *id;    /* "<slug>-<12 hex>" of the canonical dump without name and NO_ID options */
     qsr_written written[QSR_PARTS];
     const struct qsr_node *tree; /* merged and overridden, before defaults (spec/node.h) */
+    const char *const *notices;  /* [n_notices] deprecated options in use, a line each */
+    size_t n_notices;
     qsr_arena arena;
 } qsr_spec;
 
 /* Loads, merges `extends`, applies overrides ("key=value", in order), checks everything. On failure *ret is NULL and every
- * problem is in *problems. Creates nothing on disk. */
+ * problem is in *problems. Creates nothing on disk. A spec of several experiments is refused: spec/grid.h loads those. */
 qsr_status qsr_spec_load(const char *path, const char *const *overrides, size_t n_overrides, const qsr_spec_env *,
                          qsr_spec **ret, qsr_problems *problems);
 /* The same for a text in memory that is treated as if it stood in a file called `name`. */
@@ -107,6 +109,10 @@ void qsr_spec_dump_identity(const qsr_spec *, qsr_text *out);
 /* Every option, with absolute paths: what a run folder keeps. It loads to the same experiment from any folder, but paths are part
  * of the identity, so its id differs from the original's when that had relative paths: take a run's id from its manifest. */
 void qsr_spec_dump_absolute(const qsr_spec *, qsr_text *out);
+
+/* The value at a dotted key as canonical text, in the arena: "16" at "activation.k", "topk" at "activation.plugin",
+ * "{plugin: topk, k: 16}" at "activation"; "off" at a loss that is not there. NULL: the spec has no such option. */
+const char *qsr_spec_value(const qsr_spec *, const char *key, qsr_arena *);
 
 /* Adds a problem that was found after loading, at the place where e->option was written: an option of the block's plugin ("k",
  * "hook.layer"), one of the host's beside it ("skip_first"), or another of the host's by its whole path ("eval.tokens"); at the

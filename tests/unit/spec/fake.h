@@ -1,4 +1,4 @@
-/* tests/unit/spec/fake.h: plugins that exist only as option tables, like those of the real topk, topafa, relu, mse, auxk, afa,
+/* tests/unit/spec/fake.h: plugins that exist only as option tables, like those of the real topk, batchtopk, topafa, relu, mse, auxk, afa,
  * synthetic and gpt2, so that specs can be resolved without loading anything. */
 #ifndef QSR_TESTS_SPEC_FAKE_H
 #define QSR_TESTS_SPEC_FAKE_H
@@ -18,6 +18,17 @@ static const qsr_option fake_topk_options[] = {
             .flags = QSR_OPT_REQUIRED | QSR_OPT_RANGE | QSR_OPT_SCHEDULE, .min = 1, .max = UINT32_MAX),
     QSR_OPT(struct fake_topk, temperature, .alias = "temp", .help = "softness", .cite = "nobody",
             .flags = QSR_OPT_RANGE | QSR_OPT_OPEN_MIN | QSR_OPT_OPEN_MAX, .min = 0, .max = 2, .def = "1"),
+};
+
+struct fake_batchtopk {
+    int64_t k;
+    double decay;
+};
+static const qsr_option fake_batchtopk_options[] = {
+    QSR_OPT(struct fake_batchtopk, k, .help = "latents kept per row, on average", .flags = QSR_OPT_REQUIRED | QSR_OPT_RANGE,
+            .min = 1, .max = UINT32_MAX),
+    QSR_OPT(struct fake_batchtopk, decay, .alias = "momentum", .help = "of the threshold", .flags = QSR_OPT_RANGE, .min = 0,
+            .max = 1, .def = "0.99"),
 };
 
 struct fake_topafa {
@@ -113,6 +124,7 @@ static const qsr_option fake_broken_options[] = {
     }
 static const qsr_plugin fake_plugins[] = {
     FAKE(QSR_ACTIVATION, topk, struct fake_topk),
+    FAKE(QSR_ACTIVATION, batchtopk, struct fake_batchtopk),
     FAKE(QSR_ACTIVATION, topafa, struct fake_topafa),
     FAKE(QSR_ACTIVATION, broken, struct fake_topafa),
     {.abi = QSR_ABI(QSR_ACTIVATION), .name = "relu", .version = "1", .summary = "fake"},
