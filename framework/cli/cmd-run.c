@@ -8,6 +8,7 @@
 #include "base/sizes.h"
 #include "cli/cells.h"
 #include "cli/command.h"
+#include "cli/forecast.h"
 #include "cli/progress.h"
 #include "cli/results.h"
 #include "math/kernel.h"
@@ -38,6 +39,12 @@ typedef struct {
     uint64_t steps, done, tokens;
     qsr_progress_display *display;
 } watch;
+
+static void watch_plan(void *ctx, const qsr_plan *plan, const qsr_spec *const *cells, size_t n)
+{
+    const watch *w = ctx;
+    if (!w->quiet) qsr_forecast_print_plan(plan, cells, n, stderr);
+}
 
 static void watch_begin(void *ctx, const char *name, size_t cells, uint64_t steps, uint64_t done, uint64_t tokens)
 {
@@ -140,6 +147,36 @@ static int run_file(spec_file *f, const qsr_run_options *options)
     return code;
 }
 
+/* ---- --dry-run */
+
+static int foresee_file(const spec_file *f, const qsr_run_options *options)
+{
+    qsr_problems problems = {0};
+    qsr_error e = {0};
+    qsr_forecast forecast;
+    const qsr_spec *const *cells = (const qsr_spec *const *)f->of.cells;
+    qsr_status status = qsr_forecast_make(cells, f->of.n, options, &forecast, &problems, &e);
+    int code = QSR_EXIT_OK;
+    if (status) code = problems.count ? qsr_cli_problems(&problems) : qsr_cli_report(&e);
+    else qsr_forecast_print(&forecast, cells, options);
+    qsr_forecast_free(&forecast);
+    qsr_problems_free(&problems);
+    return code;
+}
+
+static int foresee_all(const spec_file *files, size_t n, const qsr_run_options *options)
+{
+    int worst = QSR_EXIT_OK;
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0) puts("");
+        int code = foresee_file(&files[i], options);
+        if (code > worst) worst = code;
+    }
+    return worst;
+}
+
+/* ---- several files */
+
 /* All cells of all files side by side. */
 static void tell_together(const spec_file *files, size_t n)
 {
@@ -228,12 +265,12 @@ static int run_with_pool(spec_file *files, const qsr_args *args, qsr_registry *r
     qsr_error e = {0};
     watch w = {.quiet = qsr_args_has(args, "quiet")};
     qsr_run_options options = {.registry = registry, .stop = &interrupted,
-                               .watcher = {&w, watch_begin, watch_step, watch_evaluating, watch_end}};
+                               .watcher = {&w, watch_plan, watch_begin, watch_step, watch_evaluating, watch_end}};
     int code = read_options(args, &options);
     if (code) return code;
     if (qsr_kernels_verify(&e) || qsr_pool_create(threads, &options.pool, &e)) return qsr_cli_report(&e);
     listen_for_interrupts();
-    code = run_all(files, args->n_words, &options);
+    code = qsr_args_has(args, "dry-run") ? foresee_all(files, args->n_words, &options) : run_all(files, args->n_words, &options);
     qsr_pool_free(options.pool);
     return code;
 }
@@ -261,7 +298,8 @@ const qsr_command qsr_cmd_run = {
     .help = "Trains and evaluates each spec and leaves everything in DIR/NAME/ID/. Words of the form\n"
             "key=value override what the specs say: train.tokens=400_000, losses.auxk=off. All specs\n"
             "are checked before the first one runs. What is complete already is skipped, what was\n"
-            "interrupted goes on where it stopped and ends with the same bytes.",
+            "interrupted goes on where it stopped and ends with the same bytes. `quasar status` says how\n"
+            "each cell stands.",
     .options = (const qsr_arg_option[]){
         {"out", "DIR", "where run folders go (default: runs)"},
         QSR_ARG_THREADS,
@@ -269,6 +307,7 @@ const qsr_command qsr_cmd_run = {
         {"rerun", "WHICH", "train again what is failed, stale (its inputs or plugins changed), or all"},
         {"keep-going", "YESNO", "no: stop at the first cell that fails (default: yes)"},
         {"shard", "I/N", "train the I-th of N equal parts of the cells"},
+        {"dry-run", NULL, "say what would be done, and what it would take; create nothing"},
         {"force", NULL, "resume under another instruction set or BLAS kernel, which may change the last bits"},
         {"quiet", NULL, "show no progress, only results"},
         QSR_ARG_PLUGIN_DIR,

@@ -105,18 +105,20 @@ static void cut(const qsr_spec *const *specs, const keyed_cell *cells, const siz
     }
 }
 
-void qsr_plan_make(const qsr_spec *const *specs, size_t n, const qsr_run_options *options, qsr_plan *ret)
+void qsr_plan_make(const qsr_spec *const *specs, size_t n, const qsr_run_options *options, bool exact, qsr_plan *ret)
 {
     qsr_arena arena = {0};
     keyed_cell *cells = qsr_xcalloc(n, sizeof *cells);
     size_t *order = qsr_xcalloc(n, sizeof *order), first = 0, last = n;
     *ret = (qsr_plan){.memory = options->memory ? options->memory : qsr_plan_default_memory()};
     for (size_t i = 0; i < n; i++) cells[i] = (keyed_cell){.key = key_of(specs[i], &arena), .index = i};
-    for (size_t i = 0; n > 1 && i < n; i++) {
+    for (size_t i = 0; (n > 1 || exact) && i < n; i++) {
         for (size_t j = 0; j < i && !cells[i].d_in; j++)
             if (strcmp(cells[i].key, cells[j].key) == 0) cells[i].d_in = cells[j].d_in;
         if (!cells[i].d_in) cells[i].d_in = width_of(specs[i], options);
     }
+    ret->d_in = qsr_xcalloc(n, sizeof *ret->d_in);
+    for (size_t i = 0; i < n; i++) ret->d_in[i] = cells[i].d_in;
     order_cells(cells, n, order);
     if (options->shards) {
         first = n * (options->shard - 1) / options->shards;
@@ -128,9 +130,26 @@ void qsr_plan_make(const qsr_spec *const *specs, size_t n, const qsr_run_options
     qsr_arena_free(&arena);
 }
 
+qsr_status qsr_plan_check(const qsr_plan *plan, const qsr_spec *const *cells, const qsr_run_options *options, qsr_problems *problems,
+                          qsr_error *e)
+{
+    qsr_status first = QSR_OK;
+    for (size_t g = 0; g < plan->n; g++) {
+        qsr_error why = {0};
+        const qsr_plan_group *group = &plan->groups[g];
+        const qsr_spec **specs = qsr_xcalloc(group->n, sizeof *specs);
+        for (size_t i = 0; i < group->n; i++) specs[i] = cells[group->cells[i]];
+        qsr_status status = qsr_group_check(specs, group->n, options, problems, &why);
+        if (status && !first) first = status, *e = why;
+        free(specs);
+    }
+    return first;
+}
+
 void qsr_plan_free(qsr_plan *plan)
 {
     for (size_t i = 0; i < plan->n; i++) free(plan->groups[i].cells);
     free(plan->groups);
+    free(plan->d_in);
     *plan = (qsr_plan){0};
 }

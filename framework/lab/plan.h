@@ -9,16 +9,19 @@ typedef struct {
     size_t bytes;  /* what its learners and its shuffle buffer are estimated to hold */
 } qsr_plan_group;
 
-typedef struct {
+typedef struct qsr_plan {
     qsr_plan_group *groups;
     size_t n;
     size_t memory; /* the limit it was made for */
+    size_t *d_in;  /* [cells] widths of their rows; 0: not known */
 } qsr_plan;
 
 /* Groups in the order of their first cells. With shards, the cells in group order are cut into equal runs first, so that shards
  * need not talk to each other and memory does not decide who trains what. A cell that alone needs more than the limit gets a group of
- * its own, with a warning. */
-void qsr_plan_make(const qsr_spec *const *cells, size_t n, const qsr_run_options *, qsr_plan *ret);
+ * its own, with a warning. exact: open the dataset of one cell alone too, whose group needs no limit. */
+void qsr_plan_make(const qsr_spec *const *cells, size_t n, const qsr_run_options *, bool exact, qsr_plan *ret);
+/* Whether every group could start, as far as qsr_group_check tells: a mistake in the last must not surface after hours. */
+qsr_status qsr_plan_check(const qsr_plan *, const qsr_spec *const *cells, const qsr_run_options *, qsr_problems *, qsr_error *e);
 void qsr_plan_free(qsr_plan *);
 /* Bytes that a cell's learner holds, from its spec; d_in 0: not known yet, taken as d_sae / 8. */
 size_t qsr_plan_cell_bytes(const qsr_spec *, size_t d_in, unsigned threads);

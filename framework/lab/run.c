@@ -39,21 +39,6 @@ static void free_members(members *m)
     free(m->summaries);
 }
 
-/* Every group is looked at before the first one starts, so that a mistake in the last does not surface after hours. */
-static qsr_status check_groups(const qsr_plan *plan, const qsr_spec *const *cells, const qsr_run_options *options,
-                               qsr_run_summary *ret, qsr_problems *problems, qsr_error *e)
-{
-    qsr_status first = QSR_OK;
-    for (size_t i = 0; plan->n > 1 && i < plan->n; i++) {
-        qsr_error why = {0};
-        members m = members_of(plan, i, cells, ret);
-        qsr_status status = qsr_group_check(m.specs, m.n, options, problems, &why);
-        if (status && !first) first = status, *e = why;
-        free_members(&m);
-    }
-    return first;
-}
-
 static bool has_failed(const qsr_run_summary *summaries, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -97,8 +82,9 @@ qsr_status qsr_lab_run(const qsr_spec *const *cells, size_t n, const qsr_run_opt
     if (!status) status = qsr_kernels_verify(e);
     if (status) return status;
     qsr_plan plan;
-    qsr_plan_make(cells, n, options, &plan);
-    status = check_groups(&plan, cells, options, ret, problems, e);
+    qsr_plan_make(cells, n, options, false, &plan);
+    if (plan.n > 1) status = qsr_plan_check(&plan, cells, options, problems, e);
+    if (!status && n > 1 && options->watcher.plan) options->watcher.plan(options->watcher.ctx, &plan, cells, n);
     if (!status) status = run_groups(&plan, cells, n, options, ret, problems, e);
     qsr_plan_free(&plan);
     return status;

@@ -9,8 +9,11 @@
 #include "train/learner.h"
 
 /* Who wants to know how it goes; any member may be NULL. Calls come from the training thread. */
+struct qsr_plan;
 typedef struct {
     void *ctx;
+    /* Several cells are about to be trained by this plan (lab/plan.h). */
+    void (*plan)(void *ctx, const struct qsr_plan *, const qsr_spec *const *cells, size_t n);
     /* A group of cells that share a stream starts: how many, steps of all of them together, and how many are done already. */
     void (*begin)(void *ctx, const char *name, size_t cells, uint64_t steps, uint64_t steps_done, uint64_t tokens_done);
     void (*step)(void *ctx, const qsr_spec *, const qsr_step_report *);   /* after every step of any cell */
