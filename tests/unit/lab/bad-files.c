@@ -44,7 +44,8 @@ static void write_file(const char *name, const void *bytes, size_t n)
 {
     qsr_error e = {0};
     qsr_arena arena = {0};
-    if (qsr_mkdirs(qsr_path_folder(&arena, name), &e) || qsr_write_file(name, bytes ? bytes : "", n, &e)) fail_msg("%s", e.text);
+    if (qsr_mkdirs(qsr_path_folder(&arena, name), &e) || qsr_write_file(name, bytes ? bytes : "", n, &e))
+        fail_msg("%s", e.text);
     qsr_arena_free(&arena);
 }
 
@@ -86,7 +87,8 @@ static void copy_file(const char *name, const char *from, char *body)
         unsigned char old[64], new[64];
         size_t length = strlen(a) / 2, places = 0;
         assert_true(strcmp(verb, "replace") == 0 && strlen(a) == strlen(b) && length && length <= sizeof old);
-        for (size_t i = 0; i < length; i++) assert_true(sscanf(a + 2 * i, "%2hhx", &old[i]) && sscanf(b + 2 * i, "%2hhx", &new[i]));
+        for (size_t i = 0; i < length; i++)
+            assert_true(sscanf(a + 2 * i, "%2hhx", &old[i]) && sscanf(b + 2 * i, "%2hhx", &new[i]));
         for (size_t i = 0; i + length <= n; i++)
             if (memcmp(bytes + i, old, length) == 0) memcpy(bytes + i, new, length), places++;
         if (!places) fail_msg("%s does not hold %s", from, a);
@@ -139,11 +141,21 @@ static void put_value(qsr_text *out, qsr_dtype dtype, double value)
     uint16_t half = half_of(single);
     int64_t whole = qsr_dtype_is_real(dtype) ? 0 : (int64_t)value;
     switch (dtype) {
-    case QSR_F64: memcpy(bytes, &value, size); break;
-    case QSR_F32: memcpy(bytes, &single, size); break;
-    case QSR_BF16: memcpy(bytes, (char *)&single + 2, size); break;
-    case QSR_F16: memcpy(bytes, &half, size); break;
-    default: memcpy(bytes, &whole, size); break; /* the low bytes: little-endian machines only, as the formats are */
+    case QSR_F64:
+        memcpy(bytes, &value, size);
+        break;
+    case QSR_F32:
+        memcpy(bytes, &single, size);
+        break;
+    case QSR_BF16:
+        memcpy(bytes, (char *)&single + 2, size);
+        break;
+    case QSR_F16:
+        memcpy(bytes, &half, size);
+        break;
+    default:
+        memcpy(bytes, &whole, size);
+        break; /* the low bytes: little-endian machines only, as the formats are */
     }
     qsr_text_append(out, bytes, size);
 }
@@ -212,8 +224,10 @@ static void put_tensor(tensors_file *f, const char *name, const char *dtype, con
     qsr_dtype type;
     tensor *t = replace ? find_tensor(f, name) : NULL;
     assert_true(f->n < MOST_TENSORS);
-    if (t) free_tensor(t);
-    else t = &f->tensors[f->n++];
+    if (t)
+        free_tensor(t);
+    else
+        t = &f->tensors[f->n++];
     *t = (tensor){.name = strdup(name), .shape = take_shape(dims)};
     snprintf(t->dtype, sizeof t->dtype, "%s", dtype);
     if (!qsr_dtype_parse(dtype, &type)) fail_msg("no dtype %s", dtype);
@@ -277,8 +291,10 @@ static void put_data(const tensors_file *f, qsr_text *out)
 static void write_tensors(tensors_file *f, const char *name)
 {
     qsr_text header = {0}, out = {0};
-    if (f->header) qsr_text_puts(&header, f->header);
-    else put_header(f, &header);
+    if (f->header)
+        qsr_text_puts(&header, f->header);
+    else
+        put_header(f, &header);
     for (size_t i = 0; i < f->pad; i++) qsr_text_puts(&header, " ");
     uint64_t length = f->length ? number(f->length) : header.length;
     qsr_text_append(&out, &length, sizeof length);
@@ -311,8 +327,8 @@ static void put_array(array_file *f, char *line)
     static const struct {
         const char *code;
         qsr_dtype dtype;
-    } codes[] = {{"f8", QSR_F64}, {"f4", QSR_F32}, {"f2", QSR_F16}, {"i8", QSR_I64}, {"i4", QSR_I32}, {"i2", QSR_I16}, {"i1", QSR_I8},
-                 {"u8", QSR_U64}, {"u4", QSR_U32}, {"u2", QSR_U16}, {"u1", QSR_U8}, {"b1", QSR_BOOL}};
+    } codes[] = {{"f8", QSR_F64}, {"f4", QSR_F32}, {"f2", QSR_F16}, {"i8", QSR_I64}, {"i4", QSR_I32}, {"i2", QSR_I16},
+                 {"i1", QSR_I8},  {"u8", QSR_U64}, {"u4", QSR_U32}, {"u2", QSR_U16}, {"u1", QSR_U8},  {"b1", QSR_BOOL}};
     const char *descr = next_word(&line);
     shape s = take_shape(next_word(&line));
     qsr_dtype dtype = QSR_U64; /* of eight bytes, as a pointer to a Python object is */
@@ -330,19 +346,27 @@ static void make_npy(const char *name, char *body)
     qsr_text out = {0};
     for (char *line; (line = next_line(&body));) {
         const char *verb = next_word(&line);
-        if (strcmp(verb, "array") == 0) put_array(&f, line);
-        else if (strcmp(verb, "header") == 0) f.header = line;
-        else if (strcmp(verb, "length") == 0) f.length = line;
-        else if (strcmp(verb, "data") == 0) f.data = line;
-        else if (strcmp(verb, "magic") == 0) f.magic = line;
-        else if (strcmp(verb, "version") == 0) f.major = (unsigned)number(next_word(&line)), f.minor = (unsigned)number(line);
-        else fail_msg("%s: unknown line '%s'", name, verb);
+        if (strcmp(verb, "array") == 0)
+            put_array(&f, line);
+        else if (strcmp(verb, "header") == 0)
+            f.header = line;
+        else if (strcmp(verb, "length") == 0)
+            f.length = line;
+        else if (strcmp(verb, "data") == 0)
+            f.data = line;
+        else if (strcmp(verb, "magic") == 0)
+            f.magic = line;
+        else if (strcmp(verb, "version") == 0)
+            f.major = (unsigned)number(next_word(&line)), f.minor = (unsigned)number(line);
+        else
+            fail_msg("%s: unknown line '%s'", name, verb);
     }
     const char *header = f.header ? f.header : f.made.bytes ? f.made.bytes : "";
     size_t length = f.length ? number(f.length) : strlen(header);
     qsr_text_puts(&out, f.magic);
     qsr_text_append(&out, (unsigned char[]){(unsigned char)f.major, (unsigned char)f.minor}, 2);
-    for (size_t i = 0; i < (f.major == 1 ? 2 : 4); i++) qsr_text_append(&out, &(unsigned char){(unsigned char)(length >> 8 * i)}, 1);
+    for (size_t i = 0; i < (f.major == 1 ? 2 : 4); i++)
+        qsr_text_append(&out, &(unsigned char){(unsigned char)(length >> 8 * i)}, 1);
     qsr_text_puts(&out, header);
     size_t end = out.length + (f.data ? number(f.data) : f.values.length);
     qsr_text_append(&out, f.values.bytes ? f.values.bytes : "", f.values.length);
@@ -360,11 +384,15 @@ static void put_model(tensors_file *f)
     static const struct {
         const char *name, *dims;
     } tops[] = {{"wte.weight", "32x8"}, {"wpe.weight", "16x8"}, {"ln_f.weight", "8"}, {"ln_f.bias", "8"}},
-      parts[] = {{"ln_1.weight", "8"}, {"ln_1.bias", "8"}, {"attn.c_attn.weight", "8x24"}, {"attn.c_attn.bias", "24"},
-                 {"attn.c_proj.weight", "8x8"}, {"attn.c_proj.bias", "8"}, {"ln_2.weight", "8"}, {"ln_2.bias", "8"},
-                 {"mlp.c_fc.weight", "8x32"}, {"mlp.c_fc.bias", "32"}, {"mlp.c_proj.weight", "32x8"}, {"mlp.c_proj.bias", "8"}};
+      parts[] = {{"ln_1.weight", "8"},           {"ln_1.bias", "8"},
+                 {"attn.c_attn.weight", "8x24"}, {"attn.c_attn.bias", "24"},
+                 {"attn.c_proj.weight", "8x8"},  {"attn.c_proj.bias", "8"},
+                 {"ln_2.weight", "8"},           {"ln_2.bias", "8"},
+                 {"mlp.c_fc.weight", "8x32"},    {"mlp.c_fc.bias", "32"},
+                 {"mlp.c_proj.weight", "32x8"},  {"mlp.c_proj.bias", "8"}};
     char name[64];
-    for (size_t i = 0; i < sizeof tops / sizeof *tops; i++) put_tensor(f, tops[i].name, "F32", tops[i].dims, nothing, false);
+    for (size_t i = 0; i < sizeof tops / sizeof *tops; i++)
+        put_tensor(f, tops[i].name, "F32", tops[i].dims, nothing, false);
     for (size_t layer = 0; layer < 2; layer++)
         for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
             snprintf(name, sizeof name, "h.%zu.%s", layer, parts[i].name);
@@ -388,13 +416,17 @@ static void make_gpt2(const char *folder, char *body)
 {
     qsr_arena arena = {0};
     tensors_file f = {.n = 0};
-    json_t *config = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:f}", "model_type", "gpt2", "n_embd", 8, "n_head", 2, "n_layer",
-                               2, "n_positions", 16, "vocab_size", 32, "activation_function", "gelu_new", "layer_norm_epsilon", 1e-5);
+    json_t *config =
+        json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:f}", "model_type", "gpt2", "n_embd", 8, "n_head", 2, "n_layer", 2,
+                  "n_positions", 16, "vocab_size", 32, "activation_function", "gelu_new", "layer_norm_epsilon", 1e-5);
     put_model(&f);
     for (char *line; (line = next_line(&body));) {
-        if (qsr_starts_with(line, "config ")) set_key(config, line + strlen("config "));
-        else if (qsr_starts_with(line, "drop ")) drop_tensor(&f, line + strlen("drop "));
-        else if (!take_tensor_line(&f, line, true)) fail_msg("%s: unknown line '%s'", folder, line);
+        if (qsr_starts_with(line, "config "))
+            set_key(config, line + strlen("config "));
+        else if (qsr_starts_with(line, "drop "))
+            drop_tensor(&f, line + strlen("drop "));
+        else if (!take_tensor_line(&f, line, true))
+            fail_msg("%s: unknown line '%s'", folder, line);
     }
     assert_int_equal(qsr_mkdirs(folder, NULL), QSR_OK);
     assert_int_equal(qsr_json_write(qsr_path_join(&arena, folder, "config.json"), config, NULL), QSR_OK);
@@ -408,17 +440,29 @@ static void make_gpt2(const char *folder, char *body)
 bool make_file(char *head, char *body)
 {
     const char *kind = next_word(&head), *name = next_word(&head), *more = next_word(&head);
-    if (strcmp(kind, "@file") == 0) write_file(name, body, strlen(body));
-    else if (strcmp(kind, "@bytes") == 0) make_bytes(name, body);
-    else if (strcmp(kind, "@folder") == 0) assert_int_equal(qsr_mkdirs(name, NULL), QSR_OK);
-    else if (strcmp(kind, "@link") == 0) assert_int_equal(symlink(more, name), 0);
-    else if (strcmp(kind, "@fifo") == 0) assert_int_equal(mkfifo(name, 0666), 0);
-    else if (strcmp(kind, "@sparse") == 0) make_sparse(name, number(more), body);
-    else if (strcmp(kind, "@mode") == 0) assert_int_equal(chmod(name, (mode_t)strtoul(more, NULL, 8)), 0);
-    else if (strcmp(kind, "@copy") == 0) copy_file(name, more, body);
-    else if (strcmp(kind, "@safetensors") == 0) make_safetensors(name, body);
-    else if (strcmp(kind, "@npy") == 0) make_npy(name, body);
-    else if (strcmp(kind, "@gpt2") == 0) make_gpt2(name, body);
-    else return false;
+    if (strcmp(kind, "@file") == 0)
+        write_file(name, body, strlen(body));
+    else if (strcmp(kind, "@bytes") == 0)
+        make_bytes(name, body);
+    else if (strcmp(kind, "@folder") == 0)
+        assert_int_equal(qsr_mkdirs(name, NULL), QSR_OK);
+    else if (strcmp(kind, "@link") == 0)
+        assert_int_equal(symlink(more, name), 0);
+    else if (strcmp(kind, "@fifo") == 0)
+        assert_int_equal(mkfifo(name, 0666), 0);
+    else if (strcmp(kind, "@sparse") == 0)
+        make_sparse(name, number(more), body);
+    else if (strcmp(kind, "@mode") == 0)
+        assert_int_equal(chmod(name, (mode_t)strtoul(more, NULL, 8)), 0);
+    else if (strcmp(kind, "@copy") == 0)
+        copy_file(name, more, body);
+    else if (strcmp(kind, "@safetensors") == 0)
+        make_safetensors(name, body);
+    else if (strcmp(kind, "@npy") == 0)
+        make_npy(name, body);
+    else if (strcmp(kind, "@gpt2") == 0)
+        make_gpt2(name, body);
+    else
+        return false;
     return true;
 }

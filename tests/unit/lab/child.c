@@ -73,7 +73,8 @@ ended run_child(const child *c)
     assert_true(pid >= 0);
     if (pid == 0) become(c, out, err);
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    ended e = {WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0, caught(out), caught(err)};
+    ended e = {WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0, caught(out),
+               caught(err)};
     qsr_arena_free(&arena);
     return e;
 }

@@ -120,13 +120,16 @@ static bool as_announced(const char *patterns, const char *names)
 /* A copy with the names of folders put in. */
 static char *put_folders(qsr_arena *arena, const test_case *c, const char *text)
 {
-    const char *const names[] = {"$WORK", "$BUILD", "$SOURCE"}, *const values[] = {c->folder, build_folder(), source_folder()};
+    const char *const names[] = {"$WORK", "$BUILD", "$SOURCE"}, *const values[] = {c->folder, build_folder(),
+                                                                                   source_folder()};
     qsr_text out = {0};
     while (*text) {
         size_t i = 0;
         while (i < 3 && !qsr_starts_with(text, names[i])) i++;
-        if (i < 3) qsr_text_puts(&out, values[i]);
-        else qsr_text_append(&out, text, 1);
+        if (i < 3)
+            qsr_text_puts(&out, values[i]);
+        else
+            qsr_text_append(&out, text, 1);
         text += i < 3 ? strlen(names[i]) : 1;
     }
     char *copy = qsr_arena_strndup(arena, out.bytes ? out.bytes : "", out.length);
@@ -136,16 +139,26 @@ static char *put_folders(qsr_arena *arena, const test_case *c, const char *text)
 
 static void read_section(test_case *c, const section *s)
 {
-    if (strcmp(s->head, "@as nobody") == 0) c->as_nobody = true;
-    else if (strcmp(s->head, "@as plain") == 0) c->as_plain = true;
-    else if (qsr_starts_with(s->head, "@run ")) c->run = s->head + strlen("@run ");
-    else if (qsr_starts_with(s->head, "@exit ")) c->code = atoi(s->head + strlen("@exit "));
-    else if (strcmp(s->head, "@error") == 0) c->error = s->body;
-    else if (strcmp(s->head, "@error like") == 0) c->error = s->body, c->like = true;
-    else if (strcmp(s->head, "@output") == 0) c->output = s->body;
-    else if (strcmp(s->head, "@leaves") == 0) c->leaves = s->body;
-    else if (qsr_starts_with(s->head, "@holds ")) c->holds = s;
-    else if (!make_file(s->head, s->body)) fail_msg("%s: '%s': unknown section %s", c->file, c->title, s->head);
+    if (strcmp(s->head, "@as nobody") == 0)
+        c->as_nobody = true;
+    else if (strcmp(s->head, "@as plain") == 0)
+        c->as_plain = true;
+    else if (qsr_starts_with(s->head, "@run "))
+        c->run = s->head + strlen("@run ");
+    else if (qsr_starts_with(s->head, "@exit "))
+        c->code = atoi(s->head + strlen("@exit "));
+    else if (strcmp(s->head, "@error") == 0)
+        c->error = s->body;
+    else if (strcmp(s->head, "@error like") == 0)
+        c->error = s->body, c->like = true;
+    else if (strcmp(s->head, "@output") == 0)
+        c->output = s->body;
+    else if (strcmp(s->head, "@leaves") == 0)
+        c->leaves = s->body;
+    else if (qsr_starts_with(s->head, "@holds "))
+        c->holds = s;
+    else if (!make_file(s->head, s->body))
+        fail_msg("%s: '%s': unknown section %s", c->file, c->title, s->head);
 }
 
 static void enter_folder(test_case *c)
@@ -220,8 +233,10 @@ static void run_and_judge(const test_case *c)
     ended got = run_program(c);
     char *after = names_here();
     qsr_text names = created(before, after);
-    if (c->as_nobody && got.code == COULD_NOT_START) skip_case(c, "cannot become nobody here, or nobody cannot reach the build folder");
-    else judge(c, &got, text_of(&names));
+    if (c->as_nobody && got.code == COULD_NOT_START)
+        skip_case(c, "cannot become nobody here, or nobody cannot reach the build folder");
+    else
+        judge(c, &got, text_of(&names));
     free_ended(&got);
     qsr_text_free(&names);
     free(before);
@@ -239,8 +254,10 @@ static void run_case(test_case *c)
         read_section(c, s);
     }
     if (!c->run) fail_msg("%s: '%s' runs nothing", c->file, c->title);
-    if (c->as_plain && SANITIZED) skip_case(c, "built with AddressSanitizer");
-    else run_and_judge(c);
+    if (c->as_plain && SANITIZED)
+        skip_case(c, "built with AddressSanitizer");
+    else
+        run_and_judge(c);
     qsr_arena_free(&arena);
 }
 

@@ -14,19 +14,20 @@
 enum { ROUNDS = 40, MOST_SECONDS = 30 /* of one run; it takes 0.1 */, HEADERS = 600 };
 
 /* Every experiment ends soon, whatever number its spec gets: epochs bounds the tokens. */
-static const char stored[] = "name: tiny\n"
-                             "dataset: { plugin: activations, path: [x.npy, y.safetensors], epochs: 2, buffer: 32 }\n"
-                             "sae: { d_sae: 4, init_from: init.safetensors, normalize: dataset }\n"
-                             "activation: { plugin: jumprelu, bandwidth: 1/4 }\n"
-                             "losses: { mse: {}, l0: { coeff: 1e-3 }, auxk: { dead_after: 32 } }\n"
-                             "train: { tokens: 64, batch: 16, warmup: 0.2 }\n"
-                             "eval: { tokens: 16 }\n",
-                  live[] = "name: tiny\n"
-                           "dataset: { plugin: gpt2, model: model, tokens: tokens.npy, hook: { layer: 1 }, context: 8, epochs: 2 }\n"
-                           "sae: { d_sae: 4 }\n"
-                           "activation: { plugin: topk, k: 2 }\n"
-                           "train: { tokens: 64, batch: 16 }\n"
-                           "eval: { tokens: 16 }\n";
+static const char
+    stored[] = "name: tiny\n"
+               "dataset: { plugin: activations, path: [x.npy, y.safetensors], epochs: 2, buffer: 32 }\n"
+               "sae: { d_sae: 4, init_from: init.safetensors, normalize: dataset }\n"
+               "activation: { plugin: jumprelu, bandwidth: 1/4 }\n"
+               "losses: { mse: {}, l0: { coeff: 1e-3 }, auxk: { dead_after: 32 } }\n"
+               "train: { tokens: 64, batch: 16, warmup: 0.2 }\n"
+               "eval: { tokens: 16 }\n",
+    live[] = "name: tiny\n"
+             "dataset: { plugin: gpt2, model: model, tokens: tokens.npy, hook: { layer: 1 }, context: 8, epochs: 2 }\n"
+             "sae: { d_sae: 4 }\n"
+             "activation: { plugin: topk, k: 2 }\n"
+             "train: { tokens: 64, batch: 16 }\n"
+             "eval: { tokens: 16 }\n";
 
 static void make(const char *head, const char *body)
 {
@@ -42,8 +43,9 @@ static void make_inputs(void)
     make("@file live.yaml", live);
     make("@npy x.npy", "array <f4 40x8\n");
     make("@safetensors y.safetensors", "tensor activations BF16 40x8\n");
-    make("@safetensors init.safetensors", "tensor W_enc F32 8x4\ntensor W_dec F32 4x8\ntensor b_enc F32 4 zero\ntensor b_dec F64 8\n"
-                                          "tensor threshold F32 4 zero\n");
+    make("@safetensors init.safetensors",
+         "tensor W_enc F32 8x4\ntensor W_dec F32 4x8\ntensor b_enc F32 4 zero\ntensor b_dec F64 8\n"
+         "tensor threshold F32 4 zero\n");
     make("@gpt2 model", "");
     make("@npy tokens.npy", "array <u2 96\n");
 }
@@ -62,15 +64,20 @@ static void read_mutant(const char *path, mutant *ret)
 static bool run_once(const char *folder, const char *spec, int *ret_code)
 {
     qsr_arena arena = {0};
-    const char *argv[] = {qsr_path_join(&arena, build_folder(), "quasar"), "run", spec, "--quiet", "--threads", "1",
-                          "--out", "out", NULL};
+    const char *argv[] = {
+        qsr_path_join(&arena, build_folder(), "quasar"), "run", spec, "--quiet", "--threads", "1", "--out", "out", NULL};
     child run = {.folder = folder, .argv = argv, .aside = test_folder(), .most_seconds = MOST_SECONDS};
     ended e = run_child(&run);
     const char *wrong = NULL;
-    if (e.signal || e.code < 0 || e.code > 2) wrong = "ended as it must not";
-    else if (e.code && !e.err.length) wrong = "said nothing";
-    else if (e.code == 2 && qsr_exists("out")) wrong = "left something behind";
-    if (wrong) fprintf(stderr, "%s: %s: exit code %d, signal %d\n%s", spec, wrong, e.code, e.signal, e.err.bytes ? e.err.bytes : "");
+    if (e.signal || e.code < 0 || e.code > 2)
+        wrong = "ended as it must not";
+    else if (e.code && !e.err.length)
+        wrong = "said nothing";
+    else if (e.code == 2 && qsr_exists("out"))
+        wrong = "left something behind";
+    if (wrong)
+        fprintf(stderr, "%s: %s: exit code %d, signal %d\n%s", spec, wrong, e.code, e.signal,
+                e.err.bytes ? e.err.bytes : "");
     *ret_code = e.code;
     free_ended(&e);
     assert_int_equal(qsr_remove_tree("out", NULL), QSR_OK);
@@ -99,8 +106,8 @@ static void ends_in_order_whatever_is_damaged(void **state)
     (void)state;
     static const struct {
         const char *spec, *path;
-    } inputs[] = {{"stored.yaml", "stored.yaml"}, {"stored.yaml", "x.npy"},           {"stored.yaml", "y.safetensors"},
-                  {"stored.yaml", "init.safetensors"}, {"live.yaml", "live.yaml"}, {"live.yaml", "model/config.json"},
+    } inputs[] = {{"stored.yaml", "stored.yaml"},           {"stored.yaml", "x.npy"},   {"stored.yaml", "y.safetensors"},
+                  {"stored.yaml", "init.safetensors"},      {"live.yaml", "live.yaml"}, {"live.yaml", "model/config.json"},
                   {"live.yaml", "model/model.safetensors"}, {"live.yaml", "tokens.npy"}};
     unsigned total[3] = {0};
     char folder[256];
@@ -115,7 +122,8 @@ static void ends_in_order_whatever_is_damaged(void **state)
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
         unsigned ended_with[3] = {0};
         damage(folder, inputs[i].spec, inputs[i].path, ended_with);
-        print_message("%-24s %3u completed, %3u failed, %3u refused\n", inputs[i].path, ended_with[0], ended_with[1], ended_with[2]);
+        print_message("%-24s %3u completed, %3u failed, %3u refused\n", inputs[i].path, ended_with[0], ended_with[1],
+                      ended_with[2]);
         for (int c = 0; c < 3; c++) total[c] += ended_with[c];
         assert_true(ended_with[2] > ROUNDS / 8); /* else the damage is too small to test anything */
     }
