@@ -192,25 +192,29 @@ qsr_status qsr_params_load(qsr_params *p, const char *path, qsr_made *activation
     return status;
 }
 
-/* The activation's tensors, appended to out[*n ..most). */
+/* The activation's tensors, appended to out[*n ..most) as copies, since each is valid only until the next call. */
 static qsr_status own_tensors(qsr_made *activation, size_t d_sae, qsr_tensor *out, size_t *n, size_t most, qsr_error *e)
 {
     const qsr_export_ops *ops = activation ? qsr_made_extension(activation, QSR_EXT_EXPORT) : NULL;
     if (!ops || !ops->tensor) return QSR_OK;
-    for (uint32_t i = 0; *n < most; i++) {
-        qsr_export_tensor t;
+    for (uint32_t i = 0;; i++) {
+        qsr_export_tensor t = {0};
         qsr_status status = qsr_made_finish(activation, ops->tensor(activation->instance, i, &t), e);
-        if (status == QSR_END) return QSR_OK;
-        if (status) return status;
-        out[(*n)++] = (qsr_tensor){t.name, QSR_F32, 1, {d_sae}, d_sae, t.data};
+        if (status) return status == QSR_END ? QSR_OK : status;
+        if (*n == most)
+            return qsr_fail(e, QSR_E_UNSUPPORTED, "activation %s has more than %u tensors to save", activation->plugin->name,
+                            (unsigned)i);
+        float *copy = qsr_block_raw(d_sae, sizeof(float));
+        if (!copy) return qsr_fail_nomem(e, "writing thresholds", d_sae * sizeof(float));
+        memcpy(copy, t.data, d_sae * sizeof(float));
+        out[(*n)++] = (qsr_tensor){t.name, QSR_F32, 1, {d_sae}, d_sae, copy};
     }
-    return QSR_OK;
 }
 
 qsr_status qsr_params_save(const qsr_params *p, const char *path, qsr_made *activation, qsr_error *e)
 {
-    enum { MOST = 12 };
-    size_t weights = p->d_in * p->d_sae, n = 4;
+    enum { WEIGHTS = 4, MOST = 12 };
+    size_t weights = p->d_in * p->d_sae, n = WEIGHTS;
     float *w_enc = qsr_block_raw(weights, sizeof(float));
     if (!w_enc) return qsr_fail_nomem(e, "writing W_enc", weights * sizeof(float));
     transpose(p->w_enc, p->d_sae, p->d_in, w_enc);
@@ -220,6 +224,7 @@ qsr_status qsr_params_save(const qsr_params *p, const char *path, qsr_made *acti
                                 {"b_dec", QSR_F32, 1, {p->d_in}, p->d_in, p->b_dec}};
     qsr_status status = own_tensors(activation, p->d_sae, tensors, &n, MOST, e);
     if (!status) status = qsr_safetensors_write(path, tensors, n, NULL, e);
+    for (size_t i = WEIGHTS; i < n; i++) qsr_block_free((void *)(uintptr_t)tensors[i].data);
     qsr_block_free(w_enc);
     return status;
 }

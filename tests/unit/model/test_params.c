@@ -260,6 +260,56 @@ static void thresholds_survive_a_file(void **state)
     qsr_arena_free(&arena);
 }
 
+/* An activation whose tensors all lie in one place, as the contract allows: "valid until the next call". `first` and `second`
+ * are [N] of 1 and of 2. */
+static float shared[N];
+
+static qsr_status shared_tensor(qsr_instance *self, uint32_t index, qsr_export_tensor *ret_tensor)
+{
+    (void)self;
+    for (size_t j = 0; j < N; j++) shared[j] = (float)index + 1;
+    if (index > 1) return QSR_END;
+    *ret_tensor = (qsr_export_tensor){.name = index ? "second" : "first", .data = shared};
+    return QSR_OK;
+}
+
+static const void *shared_extension(const char *id)
+{
+    static const qsr_export_ops ops = {.struct_size = sizeof ops, .tensor = shared_tensor};
+    return strcmp(id, QSR_EXT_EXPORT) == 0 ? &ops : NULL;
+}
+
+static qsr_status shared_create(const qsr_host *host, const qsr_shape *shape, const void *options, qsr_instance **ret_instance)
+{
+    (void)shape, (void)options;
+    *ret_instance = host->alloc(host, 1, 1);
+    return QSR_OK;
+}
+
+static void tensors_of_an_activation_may_share_memory(void **state)
+{
+    (void)state;
+    static const qsr_plugin plugin = {.abi = QSR_ABI(QSR_ACTIVATION), .name = "shared", .create = shared_create,
+                                      .extension = shared_extension};
+    const qsr_shape shape = {.struct_size = sizeof shape, .d_in = D, .d_sae = N};
+    qsr_arena arena = {0};
+    char *path = file_named(&arena, "shared.safetensors");
+    qsr_made *made;
+    qsr_safetensors *file;
+    qsr_params p = random_params();
+    assert_ok(qsr_made_create(&plugin, &shape, NULL, 0, NULL, &made, NULL));
+    assert_ok(qsr_params_save(&p, path, made, NULL));
+    assert_ok(qsr_safetensors_open(path, &file, NULL));
+    for (size_t t = 0; t < 2; t++) {
+        const qsr_tensor *tensor = qsr_safetensors_find(file, t ? "second" : "first");
+        for (size_t j = 0; j < N; j++) assert_float_equal(((const float *)tensor->data)[j], t + 1, 0);
+    }
+    qsr_safetensors_close(file);
+    qsr_made_free(made);
+    qsr_params_free(&p);
+    qsr_arena_free(&arena);
+}
+
 /* ---- a dataset scale, folded ------------------------------------------------------------------------------------- */
 
 static void reconstruct(const qsr_sae *sae, const float *raw, size_t rows, float *out, qsr_code *code)
@@ -346,6 +396,7 @@ int main(void)
         cmocka_unit_test(unusable_files_are_named),
         cmocka_unit_test(a_product_of_sizes_that_does_not_fit_is_refused),
         cmocka_unit_test(thresholds_survive_a_file),
+        cmocka_unit_test(tensors_of_an_activation_may_share_memory),
         cmocka_unit_test(a_folded_scale_gives_the_same_reconstruction),
         cmocka_unit_test(without_a_scale_nothing_is_folded),
     };
