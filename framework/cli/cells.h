@@ -2,12 +2,13 @@
 #ifndef QSR_CLI_CELLS_H
 #define QSR_CLI_CELLS_H
 #include "cli/args.h"
-#include "spec/spec.h"
+#include "spec/grid.h"
 
 typedef struct {
     const char *name;   /* of the spec: where its cells' folders are */
     qsr_spec **cells;   /* [n] */
     size_t n;
+    qsr_grid *grid;     /* owns them */
 } qsr_cli_cells;
 
 /* With the command line's overrides. On failure there are no cells, and the reasons are in *problems. */
