@@ -15,6 +15,7 @@ include tests/unit/model.mk
 include tests/unit/eval.mk
 include tests/unit/train.mk
 include tests/unit/lab.mk
+include tests/unit/report.mk
 include tests/unit/plugins.mk
 include tests/unit/cli.mk
 include tests/fuzz/fuzz.mk

@@ -187,10 +187,7 @@ double qsr_cohen_dz(const double *a, const double *b, size_t n)
     return isfinite(t) ? t / sqrt((double)n) : NAN;
 }
 
-double qsr_hedges_factor(double df)
-{
-    return df >= 2 ? exp(lgamma(df / 2) - lgamma((df - 1) / 2) - log(df / 2) / 2) : NAN;
-}
+double qsr_hedges_factor(double df) { return df >= 2 ? exp(lgamma(df / 2) - lgamma((df - 1) / 2) - log(df / 2) / 2) : NAN; }
 
 /* ---- curves ------------------------------------------------------------------------------------------------------ */
 

@@ -1,5 +1,6 @@
 #include "report/compare.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +178,9 @@ static const char *too_few(comparing *c, const qsr_comparison *to)
                             to->n_a, to->n_a == 1 ? "" : "s", to->b, to->n_b);
 }
 
+/* A spread that rounding alone can make of equal numbers is none. */
+static bool varies(double sd, double largest) { return sd > 16 * DBL_EPSILON * largest; }
+
 static void test_welch(comparing *c, const seeds *a, const seeds *b, qsr_comparison *to)
 {
     to->n_a = a->count;
@@ -188,26 +192,44 @@ static void test_welch(comparing *c, const seeds *a, const seeds *b, qsr_compari
     to->g = to->d * qsr_hedges_factor((double)(a->count + b->count) - 2);
     if (a->count < 2 || b->count < 2)
         to->no_welch = too_few(c, to);
-    else if (!isfinite(to->welch.t))
+    else if (!varies(to->side_a.sd, fabs(to->side_a.mean)) && !varies(to->side_b.sd, fabs(to->side_b.mean)))
         to->no_welch = "the values do not vary over seeds";
+    if (to->no_welch) to->d = to->g = NAN;
+}
+
+/* Values of both sides with equal seeds; how many. */
+static size_t find_pairs(const comparing *c, const seeds *a, const seeds *b, double *x, double *y)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->count; i++)
+        for (size_t j = 0; j < b->count; j++)
+            if (equal_seeds(c, a->row[i], b->row[j])) x[n] = a->value[i], y[n++] = b->value[j];
+    return n;
+}
+
+static bool differences_vary(comparing *c, const double *x, const double *y, size_t n)
+{
+    double *differences = qsr_arena_alloc(arena_of(c), n, sizeof *differences), largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        differences[i] = x[i] - y[i];
+        largest = fmax(largest, fmax(fabs(x[i]), fabs(y[i])));
+    }
+    return varies(sqrt(qsr_variance(differences, n)), largest);
 }
 
 static void test_pairs(comparing *c, const seeds *a, const seeds *b, qsr_comparison *to)
 {
     double *x = qsr_arena_alloc(arena_of(c), a->count, sizeof *x), *y = qsr_arena_alloc(arena_of(c), a->count, sizeof *y);
-    size_t n = 0;
-    for (size_t i = 0; i < a->count; i++)
-        for (size_t j = 0; j < b->count; j++)
-            if (equal_seeds(c, a->row[i], b->row[j])) x[n] = a->value[i], y[n++] = b->value[j];
-    to->pairs = n;
+    size_t n = to->pairs = find_pairs(c, a, b, x, y);
     to->paired = qsr_paired(x, y, n);
     to->dz = qsr_cohen_dz(x, y, n);
     to->gz = to->dz * qsr_hedges_factor((double)n - 1);
     if (n < 2)
         to->no_paired = qsr_arena_printf(arena_of(c), "%zu seed%s on both sides; a p-value needs 2 or more pairs", n,
                                          n == 1 ? " is" : "s are");
-    else if (!isfinite(to->paired.t))
+    else if (!differences_vary(c, x, y, n))
         to->no_paired = "the differences do not vary over seeds";
+    if (to->no_paired) to->dz = to->gz = NAN;
 }
 
 /* ---- which runs are set against which ---------------------------------------------------------------------------------------- */

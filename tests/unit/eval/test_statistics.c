@@ -123,6 +123,41 @@ static void tests_without_spread_or_values_are_not_made_up(void **state)
     assert_true(isnan(qsr_paired(same, other, 1).p) && isnan(qsr_paired(same, other, 0).difference));
 }
 
+static void effect_sizes_agree_with_r_on_students_sleep_data(void **state)
+{
+    (void)state;
+    /* R's effsize::cohen.d(extra ~ group, sleep) prints -0.8321811; d_z is the paired t over the root of n. */
+    assert_true(fabs(qsr_cohen_d(drug_a, 10, drug_b, 10) + 0.8321811) < 5e-8);
+    assert_true(fabs(qsr_cohen_dz(drug_a, drug_b, 10) + 4.0621 / sqrt(10)) < 5e-5 / sqrt(10));
+    assert_true(qsr_cohen_d(drug_b, 10, drug_a, 10) == -qsr_cohen_d(drug_a, 10, drug_b, 10));
+    const double same[] = {2, 2, 2}, other[] = {3, 3, 3};
+    assert_true(isnan(qsr_cohen_d(same, 3, other, 3)) && isnan(qsr_cohen_dz(same, other, 3)));
+    assert_true(isnan(qsr_cohen_d(drug_a, 1, drug_b, 10)) && isnan(qsr_cohen_dz(drug_a, drug_b, 1)));
+}
+
+static void hedges_correction_has_its_closed_forms(void **state)
+{
+    (void)state;
+    assert_close(qsr_hedges_factor(2), 1 / sqrt(pi), 1e-14);
+    assert_close(qsr_hedges_factor(3), sqrt(pi / 6), 1e-14);
+    assert_close(qsr_hedges_factor(4), sqrt(2 / pi), 1e-14);
+    /* Hedges' own approximation, 1 - 3 / (4 df - 1), is off by less than 0.0004 from 10 degrees of freedom on. */
+    for (double df = 10; df < 1000; df *= 1.7) assert_true(fabs(qsr_hedges_factor(df) - (1 - 3 / (4 * df - 1))) < 4e-4);
+    assert_true(isnan(qsr_hedges_factor(1)) && isnan(qsr_hedges_factor(NAN)));
+}
+
+static void interpolation_follows_power_laws_and_stays_inside(void **state)
+{
+    (void)state;
+    for (double x = 16; x <= 64; x *= 1.1)
+        assert_close(qsr_interpolate_loglog(16, 3 * pow(16, -0.7), 64, 3 * pow(64, -0.7), x), 3 * pow(x, -0.7), 1e-15);
+    assert_true(qsr_interpolate_loglog(16, 0.3, 64, 0.1, 16) == 0.3 && qsr_interpolate_loglog(16, 0.3, 64, 0.1, 64) == 0.1);
+    assert_close(qsr_interpolate_loglog(64, 0.1, 16, 0.3, 32), sqrt(0.03), 1e-15);
+    assert_true(isnan(qsr_interpolate_loglog(16, 0.3, 64, 0.1, 15.99)) &&
+                isnan(qsr_interpolate_loglog(16, 0.3, 64, 0.1, 64.01)));
+    assert_true(isnan(qsr_interpolate_loglog(16, 0.3, 64, -0.1, 32)) && isnan(qsr_interpolate_loglog(0, 0.3, 64, 0.1, 32)));
+}
+
 static void medians(void **state)
 {
     (void)state;
@@ -143,6 +178,9 @@ int main(void)
         cmocka_unit_test(a_summary_has_the_interval_of_the_mean),
         cmocka_unit_test(a_large_mean_costs_no_digits),
         cmocka_unit_test(tests_without_spread_or_values_are_not_made_up),
+        cmocka_unit_test(effect_sizes_agree_with_r_on_students_sleep_data),
+        cmocka_unit_test(hedges_correction_has_its_closed_forms),
+        cmocka_unit_test(interpolation_follows_power_laws_and_stays_inside),
         cmocka_unit_test(medians),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

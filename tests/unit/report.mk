@@ -1,0 +1,11 @@
+# unit tests of report: check_PROGRAMS += tests/unit/report/test_x, one file each
+FAKE_RUNS = tests/unit/report/fake-runs.c tests/unit/report/fake-runs.h
+check_PROGRAMS += tests/unit/report/test_compare tests/unit/report/test_overlay tests/unit/report/test_sheet \
+	tests/unit/report/test_table tests/unit/report/test_tensorboard
+tests_unit_report_test_compare_SOURCES = tests/unit/report/test_compare.c $(FAKE_RUNS)
+tests_unit_report_test_table_SOURCES = tests/unit/report/test_table.c $(FAKE_RUNS)
+tests_unit_report_test_tensorboard_SOURCES = tests/unit/report/test_tensorboard.c $(FAKE_RUNS)
+EXTRA_DIST += tests/cases/report/grid.runs tests/cases/report/published.csv tests/cases/report/table.txt tests/cases/report/table.md \
+	tests/cases/report/table.tex tests/cases/report/table.csv tests/cases/report/table.json tests/cases/report/compare.txt \
+	tests/cases/report/matched.txt
+EXTRA_DIST += tests/golden/paper/gpt2_layer6_runs.csv tests/golden/paper/gpt2_layer7_runs.csv
