@@ -11,7 +11,7 @@ typedef struct {
     qsr_grid *grid;     /* owns them */
 } qsr_cli_cells;
 
-/* With the command line's overrides. On failure there are no cells, and the reasons are in *problems. */
+/* With the command line's overrides and sweeps. On failure there are no cells, and the reasons are in *problems. */
 qsr_status qsr_cli_cells_load(const char *path, const qsr_args *, const qsr_spec_env *, qsr_cli_cells *ret, qsr_problems *problems);
 void qsr_cli_cells_free(qsr_cli_cells *);
 #endif
