@@ -40,30 +40,31 @@ static bool has_step(json_t *line, int64_t *ret)
     return true;
 }
 
-/* Calls `body` for each line that is an object with a step. A missing file is an empty one. */
+/* Calls `body` for each line that is an object with a step; others, as a killed process leaves them, are told once. A missing file
+ * is an empty one. */
 static qsr_status each_line(exporting *x, const char *file, line_body body, qsr_error *e)
 {
     const char *path = qsr_path_join(&x->arena, x->record->path, file);
     qsr_map map;
-    qsr_status status = QSR_OK;
+    size_t number = 0, bad = 0, first_bad = 0;
     if (!qsr_exists(path)) return QSR_OK;
-    status = qsr_map_open(path, &map, e);
+    qsr_status status = qsr_map_open(path, &map, e);
     if (status) return status;
     const char *at = (const char *)map.bytes, *end = at + map.size;
-    for (size_t number = 1; !status && at < end; number++) {
+    while (!status && at < end) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         json_t *line = NULL;
         int64_t step;
         if (!stop) stop = end;
-        if (qsr_json_parse(path, at, (size_t)(stop - at), &line, NULL) || !has_step(line, &step)) {
-            qsr_log(QSR_LOG_WARNING, "%s:%zu is no line of ours; it and what follows is left out", path, number);
-            json_decref(line);
-            break;
-        }
-        status = body(x, line, e);
+        number++;
+        if (!qsr_json_parse(path, at, (size_t)(stop - at), &line, NULL) && has_step(line, &step))
+            status = body(x, line, e);
+        else if (!bad++)
+            first_bad = number;
         json_decref(line);
         at = stop < end ? stop + 1 : end;
     }
+    if (bad) qsr_log(QSR_LOG_WARNING, "%s:%zu cannot be understood, lines left out: %zu", path, first_bad, bad);
     qsr_map_close(&map);
     return status;
 }
@@ -90,7 +91,7 @@ static qsr_status add_moment(exporting *x, json_t *line, qsr_error *e)
 {
     (void)e;
     json_t *speed = json_object_get(line, "tokens_per_second");
-    double seconds = json_number_value(json_object_get(line, "seconds"));
+    double seconds = json_number_value(json_object_get(line, "wall_seconds"));
     x->moments = qsr_xrealloc(x->moments, x->n_moments + 1, sizeof *x->moments);
     x->moments[x->n_moments] = (moment){json_integer_value(json_object_get(line, "step")), x->n_moments, seconds,
                                         json_is_number(speed) ? json_number_value(speed) : -1};

@@ -83,6 +83,9 @@ expect 0 export runs --tensorboard board
 diff -r first board || fail "a second export differs"
 [ "$(find board -name 'events.out.tfevents.*' | wc -l)" -eq 6 ] || fail "there should be 6 event files"
 grep -qF train/loss.mse "$(find board -type f | head -1)" || fail "no train/loss.mse in the event file"
+run=$(cd runs && echo small/topk-k4-* | cut -d' ' -f1)
+grep -q '^{"step":0,"wall_seconds":' "runs/$run/timing.jsonl" || fail "timing.jsonl has other keys than the export reads"
+grep -qF time/tokens_per_second "board/$run/events.out.tfevents.0.quasar" || fail "no speed in the event file"
 
 # A broken folder is warned about, and the others are still told.
 for folder in runs/small/topk-k2-*; do
