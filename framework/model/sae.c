@@ -128,7 +128,13 @@ qsr_rows qsr_sae_rows(const qsr_sae *sae, uint32_t mode, size_t rows, size_t row
     bool norms = sae->activation->plugin->needs & QSR_NEED_DEC_NORM;
     return (qsr_rows){.struct_size = sizeof(qsr_rows), .mode = mode, .rows = rows, .d_sae = sae->params.d_sae,
                       .d_in = sae->params.d_in, .row0 = row0, .batch_rows = batch_rows, .ld_pre = sae->params.d_sae,
-                      .input_norm = encoder ? encoder->input_norm : NULL, .dec_norm = norms ? sae->dec_norm : NULL};
+                      .input_norm = encoder->input_norm, .dec_norm = norms ? sae->dec_norm : NULL};
+}
+
+void qsr_sae_input_norms(const qsr_sae *sae, const float *xc, size_t rows, qsr_encoder *encoder)
+{
+    size_t d = sae->params.d_in;
+    for (size_t r = 0; encoder->input_norm && r < rows; r++) encoder->input_norm[r] = qsr_row_norm(xc + r * d, d);
 }
 
 /* From pre-activations to a code: by the host where the activation is a rule of its own, else by the activation. */
@@ -154,8 +160,7 @@ qsr_status qsr_sae_encode(const qsr_sae *sae, uint32_t mode, const float *xc, si
     if (p->encoder_bias)
         for (size_t r = 0; r < rows; r++)
             for (size_t j = 0; j < p->d_sae; j++) encoder->pre[r * p->d_sae + j] += p->b_enc[j];
-    if (encoder->input_norm)
-        for (size_t r = 0; r < rows; r++) encoder->input_norm[r] = qsr_row_norm(xc + r * p->d_in, p->d_in);
+    qsr_sae_input_norms(sae, xc, rows, encoder);
     double start = qsr_clock();
     qsr_status status = select_entries(sae, mode, xc, rows, row0, batch_rows, encoder, code, e);
     encoder->selecting = qsr_clock() - start;

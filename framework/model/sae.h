@@ -43,7 +43,9 @@ void qsr_sae_centre(const qsr_sae *, const float *x, size_t rows, float *xc);
  * block lies in its batch. Thread-safe with one encoder and one code per thread. */
 qsr_status qsr_sae_encode(const qsr_sae *, uint32_t mode, const float *xc, size_t rows, size_t row0, size_t batch_rows,
                           qsr_encoder *, qsr_code *code, qsr_error *e);
-/* The block as the activation's backward sees it: the same, without pre. */
+/* The norms of a block's rows, where the activation asks for them; qsr_sae_encode does this itself. */
+void qsr_sae_input_norms(const qsr_sae *, const float *xc, size_t rows, qsr_encoder *);
+/* The block as the activation's backward sees it: the same, without pre; the encoder holds its norms. */
 qsr_rows qsr_sae_rows(const qsr_sae *, uint32_t mode, size_t rows, size_t row0, size_t batch_rows, const qsr_encoder *);
 /* xhat[rows][d_in] = f W_dec + b_dec */
 void qsr_sae_decode(const qsr_sae *, const qsr_code *, float *xhat);

@@ -120,7 +120,7 @@ static qsr_status activation_backward(qsr_learner *l, qsr_block_work *b, qsr_err
         pass_through(b);
         return QSR_OK;
     }
-    qsr_rows in = qsr_sae_rows(&l->sae, QSR_TRAIN, b->rows, b->row0, l->batch, NULL);
+    qsr_rows in = qsr_sae_rows(&l->sae, QSR_TRAIN, b->rows, b->row0, l->batch, &b->encoder);
     qsr_entry_grads grads = {.struct_size = sizeof grads, .d_value = b->d_value, .d_active = b->d_active, .d_pre = b->d_pre,
                              .d_param = {b->d_param[0], b->d_param[1]}};
     return qsr_made_finish(l->sae.activation, l->sae.ops->backward(l->sae.activation->instance, &in, b->code, &grads), e);
@@ -162,12 +162,7 @@ static qsr_status first_half(batch_run *run, size_t block, qsr_block_work *b, qs
 {
     qsr_learner *l = run->l;
     qsr_status status = encode(run, block, b, e);
-    if (status) return status;
-    if (l->coupled) {
-        status = qsr_pruning_add(run->pruning, block, &b->own, e);
-        qsr_stopwatch_lap(&b->watch, QSR_PHASE_SELECT);
-        return status;
-    }
+    if (status || l->coupled) return status;
     decode(l, block, b);
     if (l->keep) return qsr_code_copy(&b->own, &l->kept[block], e);
     return differentiate(run, block, b, true, e);
@@ -180,6 +175,7 @@ static qsr_status second_half(batch_run *run, size_t block, qsr_block_work *b, q
     qsr_sae_centre(&l->sae, rows_at(l, l->x, b), b->rows, b->xc);
     if (run->late) return judge(run, block, b, false, e);
     b->code = &l->kept[block];
+    qsr_sae_input_norms(&l->sae, b->xc, b->rows, &b->encoder); /* another block's are there by now */
     return differentiate(run, block, b, false, e);
 }
 
@@ -191,6 +187,8 @@ static qsr_status block_task(void *arg, size_t begin, size_t end)
         size_t block = run->first + i;
         qsr_status status = run->from_kept || run->late ? second_half(run, block, &run->l->work[i], &e)
                                                         : first_half(run, block, &run->l->work[i], &e);
+        if (status > 0) /* QSR_END from a plugin that has nothing to end */
+            status = qsr_fail(&e, QSR_E_INTERNAL, "a plugin answered for block %zu with the status %d", block, (int)status);
         if (status) return qsr_first_error_note(&run->failed, block, &e);
     }
     return QSR_OK;
@@ -221,6 +219,16 @@ static void count_blocks(qsr_learner *l, size_t n)
     l->watch.seconds[QSR_PHASE_OTHER] -= average < wall ? average : wall;
 }
 
+/* The candidates of the blocks in flight. Here and not in their tasks, because prune is a serial call: no forward runs beside it. */
+static qsr_status add_candidates(batch_run *run, size_t n, qsr_error *e)
+{
+    qsr_learner *l = run->l;
+    qsr_status status = QSR_OK;
+    for (size_t i = 0; !status && i < n; i++) status = qsr_pruning_add(run->pruning, run->first + i, &l->work[i].own, e);
+    qsr_stopwatch_lap(&l->watch, QSR_PHASE_SELECT);
+    return status;
+}
+
 /* All blocks of the batch, as many in flight as there is work space for; weight gradients after each group. How many are in
  * flight does not show in the results: gradients add up in block order anyway. */
 static qsr_status run_blocks(batch_run *run, bool gradients, qsr_error *e)
@@ -234,7 +242,8 @@ static qsr_status run_blocks(batch_run *run, bool gradients, qsr_error *e)
             if (e) *e = run->failed.error;
             return status;
         }
-        if (gradients) status = qsr_gradient_add(&l->gradient, l->work, n, l->pool, e);
+        if (run->pruning) status = add_candidates(run, n, e);
+        if (!status && gradients) status = qsr_gradient_add(&l->gradient, l->work, n, l->pool, e);
         qsr_stopwatch_lap(&l->watch, QSR_PHASE_WEIGHTS);
         if (status) return status;
     }
@@ -245,7 +254,6 @@ static qsr_status run_blocks(batch_run *run, bool gradients, qsr_error *e)
 
 static qsr_status decide_together(qsr_learner *l, qsr_pruning *pruning, qsr_error *e)
 {
-    qsr_made_serial(l->sae.activation);
     qsr_status status = qsr_pruning_decide(pruning, e);
     qsr_stopwatch_lap(&l->watch, QSR_PHASE_SELECT);
     if (!status) qsr_pool_run(l->pool, l->n_blocks, 1, decode_task, l);

@@ -9,15 +9,10 @@
 void qsr_pruning_begin(qsr_pruning *p, qsr_learner *l)
 {
     *p = (qsr_pruning){.learner = l, .limit = SIZE_MAX, .filled = qsr_xcalloc(l->n_blocks, sizeof(bool))};
-    pthread_mutex_init(&p->lock, NULL);
     if (l->sae.ops->keep_limit) p->limit = l->sae.ops->keep_limit(l->sae.activation->instance, l->batch);
 }
 
-void qsr_pruning_end(qsr_pruning *p)
-{
-    pthread_mutex_destroy(&p->lock);
-    free(p->filled);
-}
+void qsr_pruning_end(qsr_pruning *p) { free(p->filled); }
 
 static size_t entries_of(const qsr_code *code) { return code->row_begin[code->rows]; }
 
@@ -60,6 +55,7 @@ static qsr_status ask(qsr_learner *l, flat *f, bool final, qsr_error *e)
 {
     qsr_candidates c = {.struct_size = sizeof c, .count = f->count, .final = final, .batch_rows = l->batch, .d_sae = l->d_sae,
                         .row = f->row, .latent = f->latent, .value = f->value, .keep = f->keep};
+    qsr_made_serial(l->sae.activation);
     return qsr_made_finish(l->sae.activation, l->sae.ops->prune(l->sae.activation->instance, &c), e);
 }
 
@@ -100,17 +96,13 @@ static qsr_status prune_kept(qsr_pruning *p, bool final, qsr_error *e)
 qsr_status qsr_pruning_add(qsr_pruning *p, size_t block, qsr_code *candidates, qsr_error *e)
 {
     qsr_learner *l = p->learner;
-    pthread_mutex_lock(&p->lock); /* prune is a serial call */
     qsr_status status = QSR_OK;
     if (entries_of(candidates) > p->limit) status = thin_out(l, candidates, block * l->block_rows, e);
     if (!status) status = qsr_code_copy(candidates, &l->kept[block], e);
-    if (!status) {
-        p->filled[block] = true;
-        p->stored += entries_of(&l->kept[block]);
-        if (p->limit < SIZE_MAX / 2 && p->stored > 2 * p->limit) status = prune_kept(p, false, e);
-    }
-    pthread_mutex_unlock(&p->lock);
-    return status;
+    if (status) return status;
+    p->filled[block] = true;
+    p->stored += entries_of(&l->kept[block]);
+    return p->limit < SIZE_MAX / 2 && p->stored > 2 * p->limit ? prune_kept(p, false, e) : QSR_OK;
 }
 
 qsr_status qsr_pruning_decide(qsr_pruning *p, qsr_error *e) { return prune_kept(p, true, e); }

@@ -5,7 +5,6 @@
 
 typedef struct {
     qsr_learner *learner;
-    pthread_mutex_t lock;
     size_t limit;  /* more never stay; SIZE_MAX: unknown */
     size_t stored; /* candidates in learner->kept */
     bool *filled;  /* [n_blocks] */
@@ -13,8 +12,8 @@ typedef struct {
 
 void qsr_pruning_begin(qsr_pruning *, qsr_learner *);
 void qsr_pruning_end(qsr_pruning *);
-/* A block's candidates: thinned out if they exceed the limit, kept as learner->kept[block]. Thread-safe. What is kept after
- * qsr_pruning_decide does not depend on the order in which blocks arrive. */
+/* A block's candidates: thinned out if they exceed the limit, kept as learner->kept[block]. What is kept after qsr_pruning_decide
+ * does not depend on the order in which blocks arrive. */
 qsr_status qsr_pruning_add(qsr_pruning *, size_t block, qsr_code *candidates, qsr_error *e);
 qsr_status qsr_pruning_decide(qsr_pruning *, qsr_error *e);
 #endif

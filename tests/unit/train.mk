@@ -32,3 +32,6 @@ check_PROGRAMS += tests/unit/eval/test_evaluate
 tests_unit_eval_test_evaluate_SOURCES = tests/unit/eval/test_evaluate.c $(BENCH)
 check_PROGRAMS += tests/unit/lab/test_run
 tests_unit_lab_test_run_SOURCES = tests/unit/lab/test_run.c $(BENCH)
+
+check_PROGRAMS += tests/unit/train/test_promises
+tests_unit_train_test_promises_SOURCES = tests/unit/train/test_promises.c $(BENCH)
