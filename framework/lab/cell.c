@@ -375,11 +375,15 @@ void qsr_cell_finish(qsr_cell *c)
     qsr_error e = {0};
     c->summary->evaluated = true;
     qsr_result result = {"completed", NULL, false, c->learner, c->data, &c->summary->evaluation};
-    qsr_status status = qsr_store_result(&c->store, &result, &e);
-    if (!status) status = qsr_manifest_write(&c->manifest, &c->store, true, &e);
-    if (!status) status = qsr_remove_tree(qsr_store_path(&c->store, "checkpoint"), &e);
-    if (status) qsr_cell_fail(c, &e);
-    else leave(c, QSR_RUN_COMPLETED, "");
+    qsr_status status = qsr_manifest_write(&c->manifest, &c->store, true, &e);
+    if (!status) status = qsr_store_result(&c->store, &result, &e); /* the last thing that can fail the cell */
+    if (status) {
+        qsr_cell_fail(c, &e);
+        return;
+    }
+    leave(c, QSR_RUN_COMPLETED, "");
+    if (qsr_remove_tree(qsr_store_path(&c->store, "checkpoint"), &e))
+        qsr_log(QSR_LOG_WARNING, "%s is complete, but its checkpoints stay: %s", c->spec->id, e.text);
 }
 
 void qsr_cell_close(qsr_cell *c)
