@@ -24,6 +24,7 @@ typedef struct {
     uint64_t first_step;      /* of this process */
     double seconds;           /* in steps, in this process */
     double begun;
+    const double *data_seconds; /* that its group has spent reading; or NULL */
     bool over;                /* takes no further part in training */
 } qsr_cell;
 

@@ -19,6 +19,7 @@ typedef struct {
     size_t chunk;      /* rows read at once: no more than anybody's batch needs, which is not part of the arithmetic */
     uint64_t at;       /* rows of the stream before those in `rows` */
     size_t have;       /* rows in `rows` */
+    double seconds;    /* spent reading them: once for all cells */
 } group;
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
@@ -135,7 +136,9 @@ static qsr_status read_rows(group *g, qsr_error *e)
 {
     uint64_t left = rows_needed(g) - g->at;
     size_t want = left < g->chunk ? (size_t)left : g->chunk;
+    double start = qsr_clock();
     qsr_status status = want ? qsr_cursor_next_taps(g->cursor, want, g->rows, &g->have, e) : QSR_OK;
+    g->seconds += qsr_clock() - start;
     if (!want) g->have = 0;
     return status == QSR_END ? qsr_fail(e, QSR_E_INTERNAL, "the data ended early") : status;
 }
@@ -243,8 +246,10 @@ static qsr_status open_cells(group *g, qsr_error *e)
 {
     qsr_error *why = qsr_xcalloc(g->n, sizeof *why);
     size_t opened = 0;
-    for (size_t i = 0; i < g->n; i++)
+    for (size_t i = 0; i < g->n; i++) {
+        g->cells[i].data_seconds = &g->seconds;
         if (!g->cells[i].over && !qsr_cell_open(&g->cells[i], &why[i])) opened++;
+    }
     for (size_t i = 0; i < g->n; i++) {
         if (!why[i].code) continue;
         if (opened) qsr_cell_fail(&g->cells[i], &why[i]);
