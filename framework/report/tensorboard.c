@@ -50,7 +50,7 @@ static qsr_status each_line(exporting *x, const char *file, line_body body, qsr_
     if (!qsr_exists(path)) return QSR_OK;
     qsr_status status = qsr_map_open(path, &map, e);
     if (status) return status;
-    const char *at = (const char *)map.bytes, *end = at + map.size;
+    const char *at = map.size ? (const char *)map.bytes : "", *end = at + map.size;
     while (!status && at < end) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         json_t *line = NULL;
