@@ -219,5 +219,6 @@ int main(void)
         cmocka_unit_test(a_row_of_equals_is_cut_at_k),
         cmocka_unit_test(rows_without_positives_keep_nothing),
     };
+    qsr_blas_start(); /* one thread, as in the program */
     return cmocka_run_group_tests_name("row top-k", tests, NULL, NULL);
 }
