@@ -1,6 +1,7 @@
-/* Reaches everything between a spec's bytes and its identity: YAML, overrides, typing, messages, dumps. The input is a spec, then
+/* Reaches everything between a spec's bytes and its identity: YAML, overrides, typing, grids, messages, dumps. The input is a spec, then
  * any overrides, each behind a NUL. Beyond not crashing: a spec is refused with a reason or accepted without one, messages are safe
- * on a terminal, and a dump of what was accepted loads to the same experiment. It needs no file, so it has the entry of libFuzzer
+ * on a terminal, and a dump of what was accepted loads to the same experiment; what is one experiment is a grid of one cell, and
+ * every cell of a grid is another experiment that is in order by itself. It needs no file, so it has the entry of libFuzzer
  * itself; `make check` feeds it deterministic mutations (tests/unit/spec/test_fuzz.c). By hand:
  *     clang -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Iframework -Iframework/include -o fuzz_spec
  *         tests/fuzz/fuzz_spec.c framework/spec/[a-z]*.c framework/base/[a-z]*.c -lyaml -lxxhash -lm */
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "../unit/spec/fake.h"
+#include "spec/grid.h"
 #include "spec/utf8.h"
 
 enum { MOST_OVERRIDES = 4 };
@@ -50,6 +52,33 @@ static void check_reload(const qsr_spec *spec, bool canonical)
     qsr_text_free(&again);
 }
 
+static void check_grid(const char *text, size_t length, const char *const *overrides, size_t n, const qsr_spec *alone)
+{
+    enum { LOOKED_AT = 5 };
+    qsr_problems problems = {0};
+    qsr_text words = {0};
+    qsr_grid *grid;
+    qsr_status status = qsr_grid_load_text("fuzz.yaml", text, length, overrides, n, &fake_env, &grid, &problems);
+    qsr_problems_write(&problems, &words);
+    demand((status == QSR_OK) == (grid != NULL) && (grid != NULL) == (problems.count == 0), "a reason or a grid", words.bytes);
+    check_safe(&words);
+    if (alone)
+        demand(grid && grid->n == 1 && !grid->swept && strcmp(grid->cells[0]->id, alone->id) == 0, "one experiment, one cell",
+               words.bytes);
+    for (size_t i = 0; grid && i < grid->n && i < LOOKED_AT; i++) {
+        check_reload(grid->cells[i], true);
+        for (size_t j = 0; j < i; j++)
+            demand(strcmp(grid->cells[i]->id, grid->cells[j]->id) != 0, "no cell twice", grid->cells[i]->id);
+    }
+    for (size_t i = 0, cells = 0; grid && i < grid->n_blocks; i++) {
+        cells += grid->blocks[i].cells;
+        demand(i + 1 < grid->n_blocks || cells == grid->n + grid->n_merged, "every cell counts", text);
+    }
+    qsr_grid_free(grid);
+    qsr_problems_free(&problems);
+    qsr_text_free(&words);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *copy = qsr_xcalloc(size + 1, 1);
@@ -71,6 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_reload(spec, true);
         check_reload(spec, false);
     }
+    check_grid(copy, length, overrides, n, spec);
     qsr_spec_free(spec);
     qsr_problems_free(&problems);
     qsr_text_free(&text);

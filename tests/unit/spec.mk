@@ -1,5 +1,5 @@
 # unit tests of spec: check_PROGRAMS += tests/unit/spec/test_x, one file each
-check_PROGRAMS += tests/unit/spec/test_cases tests/unit/spec/test_fuzz tests/unit/spec/test_node tests/unit/spec/test_option \
+check_PROGRAMS += tests/unit/spec/test_cases tests/unit/spec/test_fuzz tests/unit/spec/test_grid tests/unit/spec/test_node tests/unit/spec/test_option \
 	tests/unit/spec/test_problem tests/unit/spec/test_spec
 tests_unit_spec_test_fuzz_SOURCES = tests/unit/spec/test_fuzz.c tests/fuzz/fuzz_spec.c tests/fuzz/fuzz.h
 EXTRA_DIST += tests/unit/spec/fake.h tests/cases/grid/blocks.case tests/cases/grid/command-line.case \

@@ -22,13 +22,15 @@ static const qsr_option fake_topk_options[] = {
 
 struct fake_batchtopk {
     int64_t k;
-    double decay;
+    double decay, start;
 };
 static const qsr_option fake_batchtopk_options[] = {
     QSR_OPT(struct fake_batchtopk, k, .help = "latents kept per row, on average", .flags = QSR_OPT_REQUIRED | QSR_OPT_RANGE,
             .min = 1, .max = UINT32_MAX),
     QSR_OPT(struct fake_batchtopk, decay, .alias = "momentum", .help = "of the threshold", .flags = QSR_OPT_RANGE, .min = 0,
             .max = 1, .def = "0.99"),
+    QSR_OPT(struct fake_batchtopk, start, .help = "use decay instead", .flags = QSR_OPT_RANGE | QSR_OPT_DEPRECATED,
+            .min = 0, .max = 1, .def = "0"),
 };
 
 struct fake_topafa {
@@ -56,13 +58,14 @@ struct fake_auxk {
 };
 static const char *const fake_auxk_normalize[] = {"variance", "none", NULL};
 static const qsr_option fake_auxk_options[] = {
-    QSR_OPT(struct fake_auxk, coeff, .help = "weight", .flags = QSR_OPT_REQUIRED | QSR_OPT_RANGE | QSR_OPT_SCHEDULE, .min = 0,
-            .max = 1e12),
+    QSR_OPT(struct fake_auxk, coeff, .help = "weight", .flags = QSR_OPT_REQUIRED | QSR_OPT_RANGE | QSR_OPT_SCHEDULE,
+            .min = 0, .max = 1e12),
     QSR_OPT(struct fake_auxk, k, .help = "dead latents per row; 0: half of d_in", .flags = QSR_OPT_OPTIONAL | QSR_OPT_RANGE,
             .min = 0, .max = UINT32_MAX),
     QSR_OPT(struct fake_auxk, dead_after, .help = "0: train.dead_after", .unit = "tokens",
             .flags = QSR_OPT_OPTIONAL | QSR_OPT_SCHEDULE),
-    QSR_OPT(struct fake_auxk, normalize, .help = "what divides the error", .choices = fake_auxk_normalize, .def = "variance"),
+    QSR_OPT(struct fake_auxk, normalize, .help = "what divides the error", .choices = fake_auxk_normalize,
+            .def = "variance"),
     QSR_OPT(struct fake_auxk, detach_residual, .help = "stop the gradient through the residual", .def = "true"),
 };
 
@@ -104,8 +107,8 @@ static const char *const fake_sites[] = {"resid_pre", "resid_post", NULL};
 static const qsr_option fake_gpt2_options[] = {
     QSR_OPT(struct fake_gpt2, model, .help = "folder", .flags = QSR_OPT_REQUIRED | QSR_OPT_PATH),
     QSR_OPT(struct fake_gpt2, tokens, .help = "token files", .flags = QSR_OPT_OPTIONAL | QSR_OPT_PATH),
-    QSR_OPT_NAMED(struct fake_gpt2, layer, "hook.layer", .help = "layer", .flags = QSR_OPT_REQUIRED | QSR_OPT_RANGE | QSR_OPT_TAP,
-                  .min = 0, .max = 1000),
+    QSR_OPT_NAMED(struct fake_gpt2, layer, "hook.layer", .help = "layer",
+                  .flags = QSR_OPT_REQUIRED | QSR_OPT_RANGE | QSR_OPT_TAP, .min = 0, .max = 1000),
     QSR_OPT_NAMED(struct fake_gpt2, site, "hook.site", .help = "site", .choices = fake_sites, .flags = QSR_OPT_TAP,
                   .def = "resid_pre"),
     QSR_OPT(struct fake_gpt2, context, .help = "tokens of a context", .flags = QSR_OPT_RANGE, .min = 1, .max = 1 << 20,

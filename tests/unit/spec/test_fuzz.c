@@ -1,4 +1,4 @@
-/* A fuzzer without a corpus, the same on every machine: a few thousand mutations of four specs go through tests/fuzz/fuzz_spec.c,
+/* A fuzzer without a corpus, the same on every machine: a few thousand mutations of six specs go through tests/fuzz/fuzz_spec.c,
  * which aborts when a promise is broken. */
 #include "../../fuzz/fuzz.h"
 #include "../unit.h"
@@ -16,6 +16,12 @@ static const char *const seeds[] = {
     "train: {tokens: 8192}\neval: {tokens: 0}\n",
     "extends: [nowhere.yaml]\nname: \"a\\x1b\\u202e\\tb\"\ndataset: {plugin: synthetic}\nsae: {d_sae: 6}\n",
     "dataset: {plugin: synthetic}\nsae: {d_sae: 64}\nactivation: {plugin: topk, k: 4}\ntrain: {tokens: 8192}\n",
+    "dataset: {plugin: synthetic}\nsae: {d_sae: 64}\nactivation: {plugin: topk, k: 4, temp: 1/2}\ntrain: {tokens: 8192}\n"
+    "losses: {mse: {}, auxk: {coeff: 1}}\ngrid:\n  - { activation.plugin: [topk, batchtopk], activation.k: [4, 8] }\n"
+    "  - { activation.plugin: topafa, losses.afa.coeff: [1/128, 1/32], losses.auxk: [on, off] }\nseeds: [1, 2]\n",
+    "dataset: {plugin: gpt2, model: m, hook.layer: 1}\nsae: {d_sae: 64}\ntrain: {tokens: 8192}\ngrid:\n"
+    "  activation: [{plugin: topk, k: 4}, {plugin: relu}]\n  dataset: {tokens: [[a, b], c], hook: {layer: [3, 4]}}\n"
+    "  losses: [{mse: {}}, {b: {plugin: afa, coeff: {from: 1, to: 2}}}]\n",
 };
 static const char *const words[] = {
     ":",
@@ -52,6 +58,9 @@ static const char *const words[] = {
     "losses: ",
     "grid: ",
     "seeds: ",
+    "[1, 2]",
+    "[on, off]",
+    "activation.k: ",
     "hook.layer: 3",
     "\xff",
     "\x1b",
@@ -71,6 +80,13 @@ static const char *const overrides[] = {"activation.k=3",
                                         "dataset.tokens=[[x, y]]",
                                         "seed=7",
                                         "a.b.c=d",
+                                        "activation.k=8,16",
+                                        "activation.plugin=topk, relu,topafa",
+                                        "losses.auxk=[on,off]",
+                                        "seeds=[1,[2]]",
+                                        "grid=off",
+                                        "grid=[{activation.k: [1, 2]}]",
+                                        "activation=[{plugin: relu}, {plugin: topk, k: [1]}]",
                                         "=",
                                         "k",
                                         "activation=&a [*a]"};
