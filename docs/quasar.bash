@@ -37,6 +37,13 @@ _quasar() {
         _quasar_files '*' "$word"
         return
         ;;
+    --cell)
+        local other
+        for other in "${COMP_WORDS[@]}"; do
+            if [[ $other == *.yaml || $other == *.yml ]]; then _quasar_words "$(quasar show "$other" --id 2>/dev/null)" "$word"; fi
+        done
+        return
+        ;;
     --format)
         _quasar_words "text csv md latex json" "$word"
         return

@@ -2,6 +2,8 @@
 dist_pkgdata_DATA = experiments/quickstart.yaml
 presetsdir = $(pkgdatadir)/presets
 dist_presets_DATA = experiments/presets/released.yaml
+paperdir = $(pkgdatadir)/paper
+dist_paper_DATA = experiments/paper/gpt2-small.yaml experiments/paper/tiny-gpt2.yaml
 
 # One commented spec per plugin; tests/end-to-end/examples.sh looks for each plugin's.
 example_activationsdir = $(pkgdatadir)/plugins/activations

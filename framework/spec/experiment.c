@@ -130,7 +130,14 @@ void qsr_experiment_help(size_t columns, qsr_text *out)
         "  extends: base.yaml                    # or a list: maps merge, everything else replaces\n\n"
         "`hook: {layer: 4}` and `hook.layer: 4` are the same. Numbers may be grouped (65_536) and\n"
         "rational (1/32). On the command line `train.tokens=400_000` overrides a value and\n"
-        "`losses.auxk=off` removes a loss.\n";
+        "`losses.auxk=off` removes a loss.\n\n"
+        "Several experiments in one spec:\n\n"
+        "  grid:                                 # a union of blocks, each a product; the rest is their base\n"
+        "    - { activation.plugin: [topk, batchtopk], activation.k: [8, 16] }\n"
+        "    - { activation.plugin: topafa, losses.afa.coeff: [1/32, 1/16] }\n"
+        "  seeds: [1, 2, 3]                      # one more axis of every block\n\n"
+        "`activation.k=8,16,32` does the same on the command line; `quasar show --cells` lists what\n"
+        "comes of it. docs/SPEC.md has the rules.\n";
     qsr_text_puts(out, shape);
     for (unsigned i = 0; i < QSR_PARTS; i++) {
         const qsr_part *part = qsr_experiment_part(i);

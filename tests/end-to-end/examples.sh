@@ -1,5 +1,5 @@
 # Every plugin of ours has a commented spec that mentions each of its options; each spec, preset and the quickstart resolves,
-# and each plugin's spec runs.
+# each plugin's spec runs, and so does the small one of the paper's grids, much shortened.
 . "${0%/*}/lib.sh"
 experiments=$source_folder/experiments
 
@@ -33,3 +33,25 @@ while IFS=/ read -r kind name; do
     expect 0 run "$spec" --out "$work/runs" --quiet
     said out "completed"
 done <"$work/names"
+
+# The paper's grid: 3 layers x (9 k of topk + 9 of batchtopk + 5 coefficients), shown without the files it names.
+expect 0 show "$experiments/paper/gpt2-small.yaml" --cells
+said out "paper-gpt2-small: 69 cells"
+for plugin in topk:27 batchtopk:27 topafa:15; do
+    count=$(grep -c "^${plugin%:*}-" "$work/out")
+    [ "$count" -eq "${plugin#*:}" ] || fail "$count cells of ${plugin%:*}, not ${plugin#*:}"
+done
+for layer in 6 7 8; do
+    [ "$(grep -c "^[^ ]*  *$layer " "$work/out")" -eq 23 ] || fail "layer $layer does not have 23 cells"
+done
+expect 0 show "$experiments/paper/gpt2-small.yaml" --cell "$(sed -n '$s/ .*//p' "$work/out")"
+for word in "lr: 0.0003" "batch: 4096" "tokens: 81920000" "d_sae: 12288" "init: released" "coeff: 0.0625" "site: resid_pre"; do
+    said out "$word"
+done
+
+# Its twin runs: all blocks, one seed, one layer, a few steps.
+expect 0 show "$experiments/paper/tiny-gpt2.yaml" --cells
+said out "paper-tiny-gpt2: 66 cells"
+expect 0 run "$experiments/paper/tiny-gpt2.yaml" dataset.hook.layer=3 seeds=49 train.tokens=2048 dataset.buffer=2048 \
+    eval.tokens=512 --out "$work/runs" --quiet
+[ "$(grep -c '  completed  ' "$work/out")" -eq 11 ] || fail "not all 11 cells of the shortened grid were completed"
