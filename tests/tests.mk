@@ -28,6 +28,7 @@ TESTS += $(check_PROGRAMS)
 TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = $(SHELL)
 include tests/end-to-end/end-to-end.mk
+include tests/soak.mk
 
 # What plugin authors do: `make installcheck`.
 include tests/outside/outside.mk

@@ -111,7 +111,7 @@ static int load_all(spec_file *files, const qsr_args *args, qsr_registry *regist
 static int exit_code_of(const qsr_run_summary *run)
 {
     switch (run->outcome) {
-    case QSR_RUN_INTERRUPTED: return QSR_EXIT_INTERRUPTED;
+    case QSR_RUN_INTERRUPTED: return interrupted ? QSR_EXIT_INTERRUPTED : QSR_EXIT_FAILED; /* by --keep-going=no */
     case QSR_RUN_FAILED:
     case QSR_RUN_STALE:
     case QSR_RUN_BUSY: return QSR_EXIT_FAILED;

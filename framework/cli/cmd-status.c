@@ -101,6 +101,10 @@ static int survey_spec(const qsr_args *args, const qsr_spec_env *env, qsr_regist
 static int survey(const qsr_args *args, const qsr_spec_env *env, qsr_registry *registry, qsr_survey *ret)
 {
     qsr_error e = {0};
+    if (!qsr_exists(args->words[0])) {
+        qsr_fail(&e, QSR_E_INPUT, "there is neither a folder nor a spec %s", args->words[0]);
+        return qsr_cli_report(&e);
+    }
     if (!qsr_is_folder(args->words[0])) return survey_spec(args, env, registry, ret);
     if (qsr_args_has(args, "out") || args->n_overrides)
         return qsr_command_misused(&qsr_cmd_status, "%s is a folder; --out and key=value go with a spec", args->words[0]);

@@ -56,8 +56,9 @@ static qsr_status begin(qsr_store *s, qsr_error *e)
     if (stat(s->folder, &about) != 0) return qsr_fail_errno(e, "read", s->folder);
     s->device = about.st_dev;
     s->inode = about.st_ino;
-    s->open = true;
-    return reserve(s, e);
+    qsr_status status = reserve(s, e);
+    s->open = !status; /* without room for a reason none is written */
+    return status;
 }
 
 qsr_status qsr_store_there(const qsr_store *s, qsr_error *e)

@@ -44,3 +44,19 @@ exactly() {
     cat >"$work/expected"
     diff -u "$work/expected" "$work/$1" >&2 || fail "std$1 differs (- expected, + got)"
 }
+
+# The bytes of one run, or of all runs below a folder, that equal runs agree in: a line for each file, with its digest.
+bytes_of() {
+    (cd "$1" && find . \( -name metrics.jsonl -o -name result.json -o -name tokens.csv -o -path '*/sae/*' \) -type f | sort | xargs cksum)
+}
+
+# same_bytes A B: two folders of runs hold the same cells with the same bytes.
+same_bytes() {
+    bytes_of "$1" >"$work/bytes-a"
+    bytes_of "$2" >"$work/bytes-b"
+    [ -s "$work/bytes-a" ] || fail "$1 holds no run"
+    diff "$work/bytes-a" "$work/bytes-b" >&2 || fail "$1 and $2 differ in these bytes"
+}
+
+# shimmed VARIABLE=VALUE... WORDS...: runs a command with tests/fixtures/shim.c preloaded, which kills, fails, or turns back the clock.
+shimmed() { env LD_PRELOAD="$build_folder/tests/fixtures/.libs/shim.so" ASAN_OPTIONS="verify_asan_link_order=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}" "$@"; }
