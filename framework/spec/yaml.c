@@ -100,6 +100,9 @@ static void report_syntax(reader *r)
     else if (elsewhere && !r->source->argument)
         qsr_text_add(&text, " that starts at line %zu", p->context_mark.line + 1);
     if (strstr(problem, "cannot start any token")) hint = "indent with spaces; quote a text that starts with % @ or `";
+    if (strstr(problem, "expected key"))
+        hint = "keys of one mapping start in the same column, those inside another further right";
+    if (strstr(problem, "tab character")) hint = "indent with spaces";
     qsr_mark mark = at_end ? mark_of(r, &p->context_mark, &p->context_mark) : mark_of(r, at, at);
     mark.end_col = 0;
     qsr_problems_add(r->problems, mark, NULL, hint, "%s", text.bytes);
