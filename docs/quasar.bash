@@ -55,7 +55,7 @@ _quasar() {
         return
     fi
     case $command in
-    run | show | bench | status | gc) _quasar_files yaml "$word" ;;
+    run | show | bench | submit | status | gc) _quasar_files yaml "$word" ;;
     diff | eval | table | compare | index | export)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word")

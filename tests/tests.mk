@@ -29,6 +29,7 @@ TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = $(SHELL)
 include tests/end-to-end/end-to-end.mk
 include tests/soak.mk
+include tests/slurm/slurm.mk
 
 # What plugin authors do: `make installcheck`.
 include tests/outside/outside.mk

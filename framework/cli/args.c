@@ -14,7 +14,7 @@ typedef struct {
     int argc, next;
     char *const *argv;
     const qsr_arg_option *table;
-    const char **words, **overrides;
+    const char **words, **overrides, **rest;
     qsr_args_mode mode;
 } parse;
 
@@ -77,7 +77,7 @@ static bool is_override(const char *word)
 
 static void take_operand(parse *p, const char *word, qsr_args *args)
 {
-    if (p->mode == QSR_ARGS_SPLIT_OVERRIDES && is_override(word))
+    if (p->mode != QSR_ARGS_PLAIN && is_override(word))
         p->overrides[args->n_overrides++] = word;
     else
         p->words[args->n_words++] = word;
@@ -88,7 +88,9 @@ static qsr_status take_words(parse *p, qsr_args *args, qsr_error *e)
     bool options = true;
     while (p->next < p->argc) {
         const char *word = p->argv[p->next++];
-        if (!options || word[0] != '-' || !word[1]) {
+        if (!options && p->mode == QSR_ARGS_KEEP_REST) {
+            p->rest[args->n_rest++] = word;
+        } else if (!options || word[0] != '-' || !word[1]) {
             take_operand(p, word, args);
         } else if (strcmp(word, "--") == 0) {
             options = false;
@@ -112,6 +114,7 @@ qsr_status qsr_args_parse(int argc, char *const *argv, const qsr_arg_option *tab
     parse p = {.argc = argc, .argv = argv, .table = table, .mode = mode};
     ret->words = p.words = qsr_arena_alloc(&ret->arena, room, sizeof *p.words);
     ret->overrides = p.overrides = qsr_arena_alloc(&ret->arena, room, sizeof *p.overrides);
+    ret->rest = p.rest = qsr_arena_alloc(&ret->arena, room, sizeof *p.rest);
     ret->given = qsr_arena_alloc(&ret->arena, room, sizeof *ret->given);
     qsr_status status = take_words(&p, ret, e);
     if (status) qsr_args_free(ret);

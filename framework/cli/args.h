@@ -22,6 +22,8 @@ typedef struct {
     size_t n_words;
     const char *const *overrides; /* operands of the form key=value, NULL-ended */
     size_t n_overrides;
+    const char *const *rest; /* QSR_ARGS_KEEP_REST: words after `--`, which are another program's; NULL-ended */
+    size_t n_rest;
     bool help;
     struct qsr_arg_given *given;
     size_t n_given;
@@ -29,7 +31,11 @@ typedef struct {
 } qsr_args;
 
 /* What to do with operands like `train.lr=1e-3` (letters, digits, '_', '.' and '-' before the first '='). */
-typedef enum { QSR_ARGS_PLAIN, QSR_ARGS_SPLIT_OVERRIDES } qsr_args_mode;
+typedef enum {
+    QSR_ARGS_PLAIN,
+    QSR_ARGS_SPLIT_OVERRIDES, /* into overrides */
+    QSR_ARGS_KEEP_REST        /* that too, and what follows `--` apart */
+} qsr_args_mode;
 
 /* Reads argv[0 .. argc), which starts after the command's name. Strings are borrowed from argv. */
 qsr_status qsr_args_parse(int argc, char *const *argv, const qsr_arg_option *table, qsr_args_mode, qsr_args *ret, qsr_error *e);

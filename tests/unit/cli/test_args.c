@@ -44,6 +44,20 @@ static void keeps_repeated_values_in_order_and_prefers_the_last(void **state)
     qsr_args_free(&args);
 }
 
+static void keeps_what_is_for_another_program(void **state)
+{
+    (void)state;
+    qsr_args args = PARSE(QSR_ARGS_KEEP_REST, "spec.yaml", "seed=7", "--quiet", "--", "--time=5", "-p", "--", "k=1");
+    assert_int_equal(args.n_words, 1);
+    assert_int_equal(args.n_overrides, 1);
+    assert_int_equal(args.n_rest, 4);
+    assert_string_equal(args.rest[0], "--time=5");
+    assert_string_equal(args.rest[2], "--");
+    assert_string_equal(args.rest[3], "k=1");
+    assert_null(args.rest[4]);
+    qsr_args_free(&args);
+}
+
 static void splits_overrides_from_operands(void **state)
 {
     (void)state;
@@ -118,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_options_in_both_spellings),
         cmocka_unit_test(keeps_repeated_values_in_order_and_prefers_the_last),
+        cmocka_unit_test(keeps_what_is_for_another_program),
         cmocka_unit_test(splits_overrides_from_operands),
         cmocka_unit_test(sees_help_anywhere),
         cmocka_unit_test(refuses_what_the_table_lacks),
