@@ -268,10 +268,3 @@ qsr_status qsr_learner_step(qsr_learner *l, const float *raw, qsr_error *e)
     l->step++;
     return QSR_OK;
 }
-
-size_t qsr_learner_bytes(const qsr_learner *l, size_t *ret_rest)
-{
-    size_t weights = 2 * l->d_in * l->d_sae * sizeof(float), block = l->block_rows * (l->d_sae * 12 + l->d_in * 8);
-    *ret_rest = 2 * l->batch * l->d_in * sizeof(float) + l->n_work * block;
-    return 4 * weights; /* weights, gradients, two moments */
-}

@@ -71,8 +71,6 @@ qsr_status qsr_learner_step(qsr_learner *, const float *raw, qsr_error *e);
  * clipping and projection, and leaves the weights alone. */
 qsr_status qsr_learner_gradients(qsr_learner *, const float *raw, qsr_error *e);
 
-/* Bytes it holds: weights + gradients + moments, and everything else. */
-size_t qsr_learner_bytes(const qsr_learner *, size_t *ret_rest);
 /* Rows in a block of a batch: a function of the batch size alone, since it is part of the arithmetic. */
 size_t qsr_block_rows(size_t batch);
 #endif
