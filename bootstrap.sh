@@ -3,9 +3,9 @@
 set -eu
 cd "$(dirname "$0")"
 
-BUILD_PACKAGES="gcc libc6-dev make autoconf automake libtool pkg-config libyaml-dev libopenblas-dev libjansson-dev libxxhash-dev libsqlite3-dev libcmocka-dev"
+BUILD_PACKAGES="gcc libc6-dev make autoconf automake libtool pkg-config libyaml-dev libopenblas-dev libjansson-dev libxxhash-dev libsqlite3-dev libpcre2-dev zlib1g-dev libzstd-dev libzip-dev libcmocka-dev gnuplot-nox"
 CHECK_PACKAGES="valgrind xz-utils"
-LIBRARIES="yaml-0.1 openblas jansson libxxhash sqlite3"
+LIBRARIES="yaml-0.1 openblas jansson libxxhash sqlite3 libpcre2-8 zlib libzstd libzip"
 logs=build
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 passed=0

@@ -1,4 +1,4 @@
-/* quasar/plugin.h: the contract between Quasar and its plugins, ABI 1.0.
+/* quasar/plugin.h: the contract between Quasar and its plugins, ABI 1.1.
  *
  * A plugin is one shared object that exports one function, qsr_plugin_entry. It includes this header and nothing else of
  * Quasar's, and it needs no link flags: everything it may ask of the host arrives as a struct of functions (qsr_host).
@@ -36,7 +36,7 @@ extern "C" {
 
 #define QSR_ABI_MAGIC 0x52535175u /* "uQSR" read as little-endian bytes */
 #define QSR_ABI_MAJOR 1
-#define QSR_ABI_MINOR 0
+#define QSR_ABI_MINOR 1
 #define QSR_ABI_LAYOUT "f32-rowmajor"
 
 #if defined(_WIN32)
@@ -483,6 +483,23 @@ typedef struct {
      * its own would give. out[tap] == NULL: not wanted now; at least one is. */
     qsr_status (*read)(const qsr_instance *, const uint64_t *units, size_t n, float *const *out);
 } qsr_taps_ops;
+
+/* "quasar.tokens/1": what a row stands for, where the dataset knows it: rows are positions in texts that were cut into tokens.
+ * Answers without running a model. (Minor 1.) */
+#define QSR_EXT_TOKENS "quasar.tokens/1"
+typedef struct {
+    uint32_t struct_size, reserved;
+    /* [any] For units[0..n): ret_token[n][rows_per_unit] = the token id of each row, ret_document[n][rows_per_unit] = the number
+     * of the document it lies in, counted from 0 over the whole data (0 where that is unknown). Either may be NULL: not wanted.
+     * A row's position in its unit is its index. QSR_E_UNSUPPORTED: this instance has no tokens. */
+    qsr_status (*tokens)(const qsr_instance *, const uint64_t *units, size_t n, int64_t *ret_token, uint64_t *ret_document);
+    /* [any] The bytes that a token id stands for, valid until destroy (they need not be UTF-8 on their own); NULL: no vocabulary is
+     * at hand, or the id has no text. The member itself may be NULL. */
+    const char *(*text)(const qsr_instance *, int64_t token, size_t *ret_bytes);
+    /* [any] ret_keep[n][rows_per_unit] = 0 for rows that take no part in training and metrics, else 1: a pure function of the
+     * unit. NULL, or QSR_END: every row takes part. */
+    qsr_status (*mask)(const qsr_instance *, const uint64_t *units, size_t n, uint8_t *ret_keep);
+} qsr_tokens_ops;
 
 /* ---- the descriptor ---------------------------------------------------------------------------------------------- */
 
