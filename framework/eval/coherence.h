@@ -1,6 +1,8 @@
 /* eval/coherence: how far decoder rows are from orthogonal, over all pairs, without ever holding the d_sae x d_sae matrix. */
 #ifndef QSR_EVAL_COHERENCE_H
 #define QSR_EVAL_COHERENCE_H
+#include <stdint.h>
+
 #include "base/error.h"
 #include "math/pool.h"
 
@@ -10,6 +12,14 @@ typedef struct {
     double epsilon_max, epsilon_mean;     /* of w_i . w_j, signed, rows as they are: the published version */
 } qsr_coherence;
 
-/* w: [rows][d]. Works in 256 KiB per thread; the same bytes whatever the number of threads. */
-qsr_status qsr_coherence_of(qsr_pool *, const float *w, size_t rows, size_t d, qsr_coherence *ret, qsr_error *e);
+/* The other row that a row is nearest to: the one with the largest |cos|, the smaller index on a tie. */
+typedef struct {
+    double cosine;  /* signed */
+    uint32_t other; /* UINT32_MAX: there is no other row */
+} qsr_neighbour;
+
+/* w: [rows][d]. ret_nearest, unless NULL, is [rows]: of the same pass. Works in 256 KiB per thread, and 16 bytes per row and thread
+ * for the nearest; the same bytes whatever the number of threads. */
+qsr_status qsr_coherence_of(qsr_pool *, const float *w, size_t rows, size_t d, qsr_coherence *ret, qsr_neighbour *ret_nearest,
+                            qsr_error *e);
 #endif

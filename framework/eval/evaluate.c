@@ -218,7 +218,7 @@ static qsr_status score_rows(scorer *scorers, size_t n, const qsr_dataset *data,
 static qsr_status judge_weights(const qsr_sae *sae, const qsr_dataset *data, qsr_evaluation *ret, qsr_error *e)
 {
     const qsr_params *p = &sae->params;
-    qsr_status status = qsr_coherence_of(sae->pool, p->w_dec, p->d_sae, p->d_in, &ret->coherence, e);
+    qsr_status status = qsr_coherence_of(sae->pool, p->w_dec, p->d_sae, p->d_in, &ret->coherence, NULL, e);
     const qsr_truth_ops *truth = qsr_made_extension(data->made, QSR_EXT_TRUTH);
     if (status || !truth) return status;
     const float *features;

@@ -7,15 +7,20 @@
 #include "base/rng.h"
 #include "format/safetensors.h"
 
-static qsr_coherence coherence_with(unsigned threads, const float *w, size_t rows, size_t d)
+static qsr_coherence nearest_with(unsigned threads, const float *w, size_t rows, size_t d, qsr_neighbour *ret_nearest)
 {
     qsr_error e = {0};
     qsr_pool *pool;
     qsr_coherence ret;
     assert_int_equal(qsr_pool_create(threads, &pool, &e), QSR_OK);
-    assert_int_equal(qsr_coherence_of(pool, w, rows, d, &ret, &e), QSR_OK);
+    assert_int_equal(qsr_coherence_of(pool, w, rows, d, &ret, ret_nearest, &e), QSR_OK);
     qsr_pool_free(pool);
     return ret;
+}
+
+static qsr_coherence coherence_with(unsigned threads, const float *w, size_t rows, size_t d)
+{
+    return nearest_with(threads, w, rows, d, NULL);
 }
 
 static qsr_coherence naive(const float *w, size_t rows, size_t d)
@@ -100,6 +105,78 @@ static void knows_the_simple_cases(void **state)
     assert_true(isnan(c.coherence_max) && isnan(c.coherence_mean) && isnan(c.epsilon_max) && isnan(c.epsilon_mean));
 }
 
+/* Small whole numbers make every product and norm exact, and ties between neighbours frequent. */
+static float *draw_whole(size_t rows, size_t d)
+{
+    qsr_rng rng = qsr_rng_make(rows, "test/nearest");
+    float *w = calloc(rows * d, sizeof *w);
+    for (size_t i = 0; i < rows * d; i++) w[i] = (float)((int)(qsr_rng_bits(&rng, i) % 3) - 1);
+    return w;
+}
+
+/* A pair is taken in the order of its rows, as there: the three factors round differently in another order. */
+static double cosine_of(const float *w, size_t d, size_t one, size_t other)
+{
+    double dot = 0, a = 0, b = 0;
+    size_t i = one < other ? one : other, k = one < other ? other : one;
+    for (size_t c = 0; c < d; c++) {
+        dot += (double)w[i * d + c] * w[k * d + c];
+        a += (double)w[i * d + c] * w[i * d + c];
+        b += (double)w[k * d + c] * w[k * d + c];
+    }
+    return a > 0 && b > 0 ? fabs(dot) * (1 / sqrt(a)) * (1 / sqrt(b)) * (dot < 0 ? -1 : 1) : 0;
+}
+
+static void finds_the_nearest_of_every_row(void **state)
+{
+    (void)state;
+    const size_t rows[] = {2, 255, 256, 257, 700};
+    for (size_t n = 0; n < 5; n++) {
+        size_t d = 7, wrong = 0;
+        float *w = draw_whole(rows[n], d);
+        memset(w + d, 0, d * sizeof *w); /* a row of zeros */
+        qsr_neighbour *nearest = calloc(rows[n], sizeof *nearest);
+        qsr_coherence c = nearest_with(2, w, rows[n], d, nearest);
+        double largest = 0;
+        for (size_t i = 0; i < rows[n]; i++) {
+            assert_true(nearest[i].other < rows[n] && nearest[i].other != i);
+            assert_true(nearest[i].cosine == cosine_of(w, d, i, nearest[i].other));
+            largest = fmax(largest, fabs(nearest[i].cosine));
+            for (size_t k = 0; k < rows[n]; k++) {
+                double cosine = fabs(cosine_of(w, d, i, k)), found = fabs(nearest[i].cosine);
+                if (k != i) wrong += cosine > found || (cosine == found && k < nearest[i].other);
+            }
+        }
+        assert_int_equal(wrong, 0);
+        assert_true(largest == c.coherence_max);
+        free(nearest);
+        free(w);
+    }
+}
+
+static void a_lone_row_has_no_neighbour(void **state)
+{
+    (void)state;
+    qsr_neighbour nearest = {0};
+    nearest_with(1, (const float[]){1, 2}, 1, 2, &nearest);
+    assert_true(isnan(nearest.cosine) && nearest.other == UINT32_MAX);
+}
+
+static void threads_change_no_neighbour(void **state)
+{
+    (void)state;
+    float *w = draw_whole(1100, 5);
+    qsr_neighbour one[1100], many[1100];
+    memset(one, 0, sizeof one);
+    memset(many, 0, sizeof many);
+    nearest_with(1, w, 1100, 5, one);
+    for (unsigned threads = 2; threads <= 4; threads++) {
+        nearest_with(threads, w, 1100, 5, many);
+        for (size_t i = 0; i < 1100; i++) assert_true(one[i].cosine == many[i].cosine && one[i].other == many[i].other);
+    }
+    free(w);
+}
+
 static void threads_change_no_bit(void **state)
 {
     (void)state;
@@ -109,7 +186,7 @@ static void threads_change_no_bit(void **state)
         qsr_coherence many = coherence_with(threads, w, 1100, 33);
         assert_memory_equal(&one, &many, sizeof one);
     }
-    assert_int_equal(qsr_coherence_of(NULL, w, 1100, 33, &none, NULL), QSR_OK);
+    assert_int_equal(qsr_coherence_of(NULL, w, 1100, 33, &none, NULL, NULL), QSR_OK);
     assert_memory_equal(&one, &none, sizeof one);
     free(w);
 }
@@ -120,6 +197,9 @@ int main(void)
         cmocka_unit_test(the_golden_decoder_has_its_published_epsilon),
         cmocka_unit_test(agrees_with_a_plain_double_loop),
         cmocka_unit_test(knows_the_simple_cases),
+        cmocka_unit_test(finds_the_nearest_of_every_row),
+        cmocka_unit_test(a_lone_row_has_no_neighbour),
+        cmocka_unit_test(threads_change_no_neighbour),
         cmocka_unit_test(threads_change_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
