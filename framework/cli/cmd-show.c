@@ -2,9 +2,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/sizes.h"
 #include "base/table.h"
 #include "cli/command.h"
-
+#include "lab/forecast.h"
 #include "spec/grid.h"
 #include "spec/node.h"
 
@@ -49,30 +50,83 @@ static void print_base(const qsr_grid *grid, const qsr_args *args)
          "ID.");
 }
 
-/* A row for each cell: its id, and what it has at the keys that are not the same everywhere. */
-static void print_cells(const qsr_grid *grid)
+/* What a cell would take, as texts; "-" where its data could not be opened. */
+typedef struct {
+    char memory[32], time[32];
+} cost_text;
+
+static cost_text describe_cost(const qsr_forecast_cell *c)
 {
-    qsr_table table = {.columns = 1};
+    cost_text t = {"-", "-"};
+    if (!c->d_in) return t;
+    qsr_size_text(c->memory, t.memory, sizeof t.memory);
+    qsr_duration_text(c->seconds, t.time, sizeof t.time);
+    return t;
+}
+
+/* The row of cell i, or the headings for i == n. */
+static void put_row(const qsr_grid *grid, const qsr_forecast *forecast, size_t i, qsr_table *table, const char **row)
+{
+    const bool heads = i == grid->n;
+    const cost_text cost = heads ? (cost_text){"MEMORY", "TIME"} : describe_cost(&forecast->cells[i]);
+    char equal[32] = "";
+    size_t c = 0;
+    row[c++] = heads ? "ID" : grid->cells[i]->id;
+    for (size_t k = 0; k < grid->n_keys; k++) {
+        if (!qsr_grid_differs(grid, k)) continue;
+        const char *value = heads ? grid->keys[k] : grid->values[i * grid->n_keys + k];
+        row[c++] = value ? value : "-";
+    }
+    if (!heads && grid->merged[i]) snprintf(equal, sizeof equal, "+%zu", grid->merged[i]);
+    if (grid->n_merged) row[c++] = heads ? "EQUAL" : equal;
+    row[c++] = cost.memory;
+    row[c] = cost.time;
+    qsr_table_row(table, row);
+}
+
+static void print_costs(const qsr_forecast *f)
+{
+    char size[32], time[32];
+    size_t most = 0, unknown = 0;
+    for (size_t g = 0; g < f->plan.n; g++) most = qsr_max_size(most, f->plan.groups[g].bytes);
+    for (size_t i = 0; i < f->n; i++) unknown += !f->cells[i].d_in;
+    if (unknown == f->n) {
+        puts("no estimate of memory and time: the data cannot be opened here (`quasar run --dry-run` says why)");
+        return;
+    }
+    printf("%zu group%s, of up to %s each; about %s in steps, roughly, at %.0f GFLOP/s now, and what the dataset takes%s\n", f->plan.n,
+           plural(f->plan.n), qsr_size_text(most, size, sizeof size), qsr_duration_text(f->seconds, time, sizeof time),
+           f->flops / 1e9, unknown ? "; without those whose data cannot be opened here" : "");
+}
+
+/* A row for each cell: its id, what it has at the keys that are not the same everywhere, and what it would take. */
+static void print_cells(const qsr_grid *grid, const qsr_forecast *forecast)
+{
+    qsr_table table = {.columns = 3 + (grid->n_merged > 0)};
     qsr_arena arena = {0};
     for (size_t k = 0; k < grid->n_keys; k++) table.columns += qsr_grid_differs(grid, k);
-    if (grid->n_merged) table.columns++;
+    for (size_t c = table.columns - 2; c < table.columns && c < 8 * sizeof table.right; c++) table.right |= 1u << c;
     const char **row = qsr_arena_alloc(&arena, table.columns, sizeof *row);
     print_count(grid, "");
-    for (size_t i = 0; i <= grid->n; i++) {
-        size_t c = 0;
-        row[c++] = i == 0 ? "ID" : grid->cells[i - 1]->id;
-        for (size_t k = 0; k < grid->n_keys; k++) {
-            if (!qsr_grid_differs(grid, k)) continue;
-            const char *value = i == 0 ? grid->keys[k] : grid->values[(i - 1) * grid->n_keys + k];
-            row[c++] = value ? value : "-";
-        }
-        if (grid->n_merged)
-            row[c] = i == 0 ? "EQUAL" : grid->merged[i - 1] ? qsr_arena_printf(&arena, "+%zu", grid->merged[i - 1]) : "";
-        qsr_table_row(&table, row);
-    }
+    put_row(grid, forecast, grid->n, &table, row);
+    for (size_t i = 0; i < grid->n; i++) put_row(grid, forecast, i, &table, row);
     qsr_table_print(&table, 0, stdout);
+    print_costs(forecast);
     qsr_table_free(&table);
     qsr_arena_free(&arena);
+}
+
+static int show_cells(const qsr_grid *grid)
+{
+    qsr_pool *pool;
+    qsr_error e = {0};
+    if (qsr_pool_create(0, &pool, &e)) return qsr_cli_report(&e);
+    qsr_forecast forecast;
+    qsr_forecast_outline((const qsr_spec *const *)grid->cells, grid->n, pool, &forecast);
+    print_cells(grid, &forecast);
+    qsr_forecast_free(&forecast);
+    qsr_pool_free(pool);
+    return QSR_EXIT_OK;
 }
 
 /* ---- where cells come from */
@@ -159,8 +213,8 @@ static int show(const qsr_grid *grid, const qsr_args *args)
     }
     if (explain) print_origins(grid);
     if (cells && explain) puts("");
-    if (cells) print_cells(grid);
-    if (cells || explain) return QSR_EXIT_OK;
+    if (cells) return show_cells(grid);
+    if (explain) return QSR_EXIT_OK;
     if (grid->swept)
         print_base(grid, args);
     else
@@ -197,7 +251,7 @@ const qsr_command qsr_cmd_show = {
             "reported at once, each with its line. Of a grid it prints the base and how many\n"
             "cells there are; key=a,b,c sweeps a key on the command line.",
     .options =
-        (const qsr_arg_option[]){{"cells", NULL, "list the cells of a grid: their ids, and where they differ"},
+        (const qsr_arg_option[]){{"cells", NULL, "list the cells of a grid: their ids, where they differ, memory and time"},
                                  {"explain", NULL, "list blocks and axes, and options dropped for another plugin"},
                                  {"cell", "ID", "print one cell, named by its id or the beginning of its hash"},
                                  {"canonical", NULL, "leave out what is at its default: the text that identifies a run"},

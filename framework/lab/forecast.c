@@ -74,21 +74,31 @@ static qsr_would decide(const qsr_survey_cell *c, unsigned rerun)
     }
 }
 
-static void foresee(qsr_forecast *f, size_t index, const qsr_spec *spec, const qsr_run_options *o)
+/* What `steps` more of it take. */
+static void foresee_cost(qsr_forecast *f, size_t index, const qsr_spec *spec, uint64_t steps, unsigned threads)
 {
     qsr_forecast_cell *c = &f->cells[index];
     c->d_in = f->plan.d_in[index];
-    c->memory = qsr_plan_cell_bytes(spec, c->d_in, qsr_pool_threads(o->pool));
+    c->memory = qsr_plan_cell_bytes(spec, c->d_in, threads);
     foresee_disk(spec, c);
-    c->would = c->group ? decide(&f->survey.cells[index], o->rerun) : QSR_WOULD_NOTHING;
+    c->steps = steps;
+    double product = 2.0 * (double)spec->train.batch * (double)c->d_in * (double)spec->sae.d_sae;
+    c->seconds = f->flops > 0 ? (double)steps * product * QSR_STEP_PRODUCTS / f->flops : 0;
+}
+
+static void foresee(qsr_forecast *f, size_t index, const qsr_spec *spec, const qsr_run_options *o)
+{
+    qsr_forecast_cell *c = &f->cells[index];
+    const qsr_survey_cell *found = &f->survey.cells[index];
+    uint64_t steps = qsr_training_steps(&spec->train);
+    c->would = c->group ? decide(found, o->rerun) : QSR_WOULD_NOTHING;
+    if (c->would == QSR_WOULD_RESUME) steps -= qsr_min_size((size_t)found->step, (size_t)steps);
+    foresee_cost(f, index, spec, steps, qsr_pool_threads(o->pool));
     if (c->would == QSR_WOULD_SKIP || c->would == QSR_WOULD_NOTHING) {
         c->disk = c->left = 0;
-        return;
+        c->steps = 0;
+        c->seconds = 0;
     }
-    c->steps = qsr_training_steps(&spec->train);
-    if (c->would == QSR_WOULD_RESUME) c->steps -= qsr_min_size((size_t)f->survey.cells[index].step, (size_t)c->steps);
-    double product = 2.0 * (double)spec->train.batch * (double)c->d_in * (double)spec->sae.d_sae;
-    c->seconds = f->flops > 0 ? (double)c->steps * product * QSR_STEP_PRODUCTS / f->flops : 0;
 }
 
 static void sum_up(qsr_forecast *f)
@@ -106,6 +116,23 @@ static void sum_up(qsr_forecast *f)
     f->disk += largest;
 }
 
+static void number_groups(qsr_forecast *f)
+{
+    for (size_t g = 0; g < f->plan.n; g++)
+        for (size_t i = 0; i < f->plan.groups[g].n; i++) f->cells[f->plan.groups[g].cells[i]].group = g + 1;
+}
+
+void qsr_forecast_outline(const qsr_spec *const *cells, size_t n, qsr_pool *pool, qsr_forecast *ret)
+{
+    const qsr_run_options options = {.pool = pool};
+    *ret = (qsr_forecast){.n = n, .cells = qsr_xcalloc(n, sizeof *ret->cells)};
+    qsr_plan_make(cells, n, &options, true, &ret->plan);
+    ret->flops = measure_flops(pool);
+    number_groups(ret);
+    for (size_t i = 0; i < n; i++) foresee_cost(ret, i, cells[i], qsr_training_steps(&cells[i]->train), qsr_pool_threads(pool));
+    sum_up(ret);
+}
+
 qsr_status qsr_forecast_make(const qsr_spec *const *cells, size_t n, const qsr_run_options *o, qsr_forecast *ret,
                              qsr_problems *problems, qsr_error *e)
 {
@@ -115,8 +142,7 @@ qsr_status qsr_forecast_make(const qsr_spec *const *cells, size_t n, const qsr_r
     if (status) return status;
     qsr_survey_spec(cells, n, o->out, o->registry, &ret->survey);
     ret->flops = measure_flops(o->pool);
-    for (size_t g = 0; g < ret->plan.n; g++)
-        for (size_t i = 0; i < ret->plan.groups[g].n; i++) ret->cells[ret->plan.groups[g].cells[i]].group = g + 1;
+    number_groups(ret);
     for (size_t i = 0; i < n; i++) foresee(ret, i, cells[i], o);
     sum_up(ret);
     return QSR_OK;

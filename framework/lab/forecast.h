@@ -41,5 +41,8 @@ typedef struct {
 /* Also finds what a run would refuse before its first step. */
 qsr_status qsr_forecast_make(const qsr_spec *const *cells, size_t n, const qsr_run_options *, qsr_forecast *ret, qsr_problems *,
                              qsr_error *e);
+/* What the cells would take if none of them were there yet: all but the survey, and nothing is refused. Where a dataset cannot be
+ * opened, d_in and seconds stay 0 and memory and disk say nothing. */
+void qsr_forecast_outline(const qsr_spec *const *cells, size_t n, qsr_pool *, qsr_forecast *ret);
 void qsr_forecast_free(qsr_forecast *);
 #endif

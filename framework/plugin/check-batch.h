@@ -9,6 +9,7 @@ typedef struct {
     float *pre;
     double *input_norm;
     float *dec_norm;
+    bool moved; /* check-gradient: parameters are moved away from where they start first */
 } qsr_check_input;
 
 /* The code as dense [rows][d_sae] arrays; 0 outside of the support. */

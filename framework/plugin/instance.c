@@ -1,46 +1,12 @@
 #include "plugin/instance.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/arena.h"
-#include "plugin/descriptor.h"
+#include "plugin/extension.h"
 #include "plugin/loader.h"
 
-/* ---- extensions: every one that this host knows, asked for once, when the instance is made */
-
-static const struct {
-    const char *id;
-    size_t size;
-} known[] = {
-    {QSR_EXT_PARAMS, sizeof(qsr_params_ops)},   {QSR_EXT_STATE, sizeof(qsr_state_ops)},
-    {QSR_EXT_METRICS, sizeof(qsr_metrics_ops)}, {QSR_EXT_SELECTOR, sizeof(qsr_selector_ops)},
-    {QSR_EXT_EXPORT, sizeof(qsr_export_ops)},   {QSR_EXT_TRUTH, sizeof(qsr_truth_ops)},
-    {QSR_EXT_TAPS, sizeof(qsr_taps_ops)},
-};
-enum { KNOWN = sizeof known / sizeof *known };
-
-struct qsr_extensions {
-    const void *table[KNOWN];
-    qsr_arena arena; /* widened tables */
-};
-
-static struct qsr_extensions *ask_extensions(const qsr_plugin *plugin)
-{
-    struct qsr_extensions *x = qsr_xcalloc(1, sizeof *x);
-    for (size_t i = 0; i < KNOWN && plugin->extension; i++) {
-        const void *theirs = plugin->extension(known[i].id);
-        if (theirs) x->table[i] = qsr_widen(&x->arena, theirs, known[i].size);
-    }
-    return x;
-}
-
-const void *qsr_made_extension(const qsr_made *made, const char *id)
-{
-    for (size_t i = 0; i < KNOWN; i++)
-        if (strcmp(known[i].id, id) == 0) return made->extensions->table[i];
-    return NULL;
-}
+const void *qsr_made_extension(const qsr_made *made, const char *id) { return qsr_extensions_find(made->extensions, id); }
 
 /* ---- calls */
 
@@ -84,15 +50,19 @@ qsr_status qsr_made_finish(const qsr_made *made, qsr_status status, qsr_error *e
 
 /* ---- life */
 
-static qsr_made *begin(const qsr_plugin *plugin, uint64_t seed, qsr_pool *pool)
+static qsr_status begin(const qsr_plugin *plugin, uint64_t seed, qsr_pool *pool, qsr_made **ret, qsr_error *e)
 {
+    qsr_extensions *extensions;
+    qsr_status status = qsr_extensions_ask(plugin, &extensions, e);
+    if (status) return status;
     qsr_made *made = qsr_xcalloc(1, sizeof *made);
     made->plugin = plugin;
+    made->extensions = extensions;
     qsr_services_init(&made->services, plugin->name, seed, pool, &made->host);
-    made->extensions = ask_extensions(plugin);
     made->services.creating = true;
     qsr_host_serial(true);
-    return made;
+    *ret = made;
+    return QSR_OK;
 }
 
 /* After the plugin's create. One that succeeds must have made something, and the end of something is no way to succeed. */
@@ -116,9 +86,11 @@ static qsr_status end_create(qsr_made *made, qsr_status status, qsr_made **ret, 
 qsr_status qsr_made_create_refusing(const qsr_plugin *plugin, const qsr_shape *shape, const void *options, uint64_t seed,
                                     qsr_pool *pool, size_t refuse, size_t *ret_allocs, qsr_made **ret, qsr_error *e)
 {
-    qsr_made *made = begin(plugin, seed, pool);
+    qsr_made *made;
+    qsr_status status = begin(plugin, seed, pool, &made, e);
+    if (status) return status;
     made->services.refuse = refuse;
-    qsr_status status = plugin->create(&made->host, shape, options, &made->instance);
+    status = plugin->create(&made->host, shape, options, &made->instance);
     if (ret_allocs) *ret_allocs = made->services.n_allocations;
     return end_create(made, status, ret, e);
 }
@@ -133,16 +105,18 @@ qsr_status qsr_made_create_taps(const qsr_plugin *plugin, const qsr_shape *shape
                                 uint64_t seed, qsr_pool *pool, size_t *ret_tap, qsr_made **ret, qsr_error *e)
 {
     *ret_tap = 0;
-    qsr_made *made = begin(plugin, seed, pool);
+    qsr_made *made;
+    qsr_status status = begin(plugin, seed, pool, &made, e);
+    if (status) return status;
     const qsr_taps_ops *taps = qsr_made_extension(made, QSR_EXT_TAPS);
-    if (!taps || !taps->create || !taps->read) {
+    if (!taps) {
         finish(plugin, QSR_OK, NULL);
         qsr_made_free(made);
         return qsr_fail(e, QSR_E_UNSUPPORTED, "%s %s cannot read several taps in one pass: it has no \"%s\"",
                         qsr_kind_name(plugin->abi.kind), plugin->name, QSR_EXT_TAPS);
     }
     size_t tap = 0;
-    qsr_status status = taps->create(&made->host, shape, options, n, &tap, &made->instance);
+    status = taps->create(&made->host, shape, options, n, &tap, &made->instance);
     if (status && tap < n) *ret_tap = tap;
     return end_create(made, status, ret, e);
 }
@@ -155,7 +129,6 @@ void qsr_made_free(qsr_made *made)
         finish(made->plugin, QSR_OK, NULL);
     }
     qsr_services_free(&made->services);
-    qsr_arena_free(&made->extensions->arena);
-    free(made->extensions);
+    qsr_extensions_free(made->extensions);
     free(made);
 }

@@ -15,7 +15,7 @@ typedef struct {
     qsr_instance *instance;
     qsr_host host;
     qsr_services services;
-    struct qsr_extensions *extensions;
+    struct qsr_extensions *extensions; /* plugin/extension */
 } qsr_made;
 
 /* `options` must live until qsr_made_free, as must the pool (NULL: everything on the calling thread). */

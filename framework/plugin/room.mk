@@ -6,6 +6,7 @@ libquasar_la_SOURCES += \
 	framework/plugin/check-parts.h framework/plugin/check-state.c framework/plugin/check-tools.c \
 	framework/plugin/check-world.c framework/plugin/check-world.h framework/plugin/check.c framework/plugin/check.h \
 	framework/plugin/descriptor.c framework/plugin/descriptor.h framework/plugin/elf.c framework/plugin/elf.h \
+	framework/plugin/extension.c framework/plugin/extension.h \
 	framework/plugin/host.c framework/plugin/host.h \
 	framework/plugin/instance.c framework/plugin/instance.h \
 	framework/plugin/loader.c framework/plugin/loader.h \

@@ -114,16 +114,18 @@ static qsr_status read_record(qsr_stream *stream, void *bytes, size_t n)
     return QSR_OK;
 }
 
-static qsr_made *plugin_at(const qsr_learner *l, size_t i, const char **ret_name)
+/* Its name as a checkpoint has it: "activation", "losses.auxk", in `name`. */
+enum { NAME_ROOM = 128 };
+static qsr_made *plugin_at(const qsr_learner *l, size_t i, char *name)
 {
-    *ret_name = i == 0 ? "activation" : l->losses[i - 1].name;
+    snprintf(name, NAME_ROOM, i == 0 ? "activation" : "losses.%s", i == 0 ? "" : l->losses[i - 1].name);
     return i == 0 ? l->sae.activation : l->losses[i - 1].made;
 }
 
 static qsr_status save_plugin(snapshot *s, const qsr_learner *l, size_t i, qsr_error *e)
 {
-    const char *name;
-    qsr_made *made = plugin_at(l, i, &name);
+    char name[NAME_ROOM];
+    qsr_made *made = plugin_at(l, i, name);
     const qsr_state_ops *ops = qsr_made_extension(made, QSR_EXT_STATE);
     if (!ops) return QSR_OK;
     if (s->n >= MOST_TENSORS) return qsr_fail(e, QSR_E_UNSUPPORTED, "more than %d plugins have state to keep", MOST_TENSORS);
@@ -141,10 +143,9 @@ static qsr_status save_plugin(snapshot *s, const qsr_learner *l, size_t i, qsr_e
 
 static qsr_status load_plugin(const qsr_safetensors *file, const char *path, qsr_learner *l, size_t i, qsr_error *e)
 {
-    const char *name;
-    char key[300];
+    char name[NAME_ROOM], key[NAME_ROOM + 16];
     uint64_t version;
-    qsr_made *made = plugin_at(l, i, &name);
+    qsr_made *made = plugin_at(l, i, name);
     const qsr_state_ops *ops = qsr_made_extension(made, QSR_EXT_STATE);
     if (!ops) return QSR_OK;
     snprintf(key, sizeof key, "state.%s", name);
@@ -246,8 +247,8 @@ static qsr_status check_tensor(const qsr_safetensors *file, const char *path, co
 static void expect_states(const qsr_safetensors *file, const qsr_learner *l, snapshot *s)
 {
     for (size_t i = 0; i <= l->n_losses; i++) {
-        const char *name;
-        if (!qsr_made_extension(plugin_at(l, i, &name), QSR_EXT_STATE)) continue;
+        char name[NAME_ROOM];
+        if (!qsr_made_extension(plugin_at(l, i, name), QSR_EXT_STATE)) continue;
         const char *key = qsr_arena_printf(&s->arena, "state.%s", name);
         const qsr_tensor *t = qsr_safetensors_find(file, key);
         if (s->n >= MOST_TENSORS) continue;

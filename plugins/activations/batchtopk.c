@@ -173,14 +173,6 @@ static const char *architecture(const qsr_instance *self)
     return "jumprelu"; /* the rule of evaluation, with one threshold for all */
 }
 
-static const char *export_key(const qsr_instance *self, uint32_t index, double *ret_value)
-{
-    (void)self;
-    (void)index;
-    (void)ret_value;
-    return NULL;
-}
-
 static qsr_status export_tensor(qsr_instance *self, uint32_t index, qsr_export_tensor *ret_tensor)
 {
     if (index) return QSR_END;
@@ -213,7 +205,6 @@ static const void *extension(const char *id)
     static const qsr_state_ops state = {.struct_size = sizeof state, .state_version = 1, .save = save, .load = load};
     static const qsr_export_ops export_ops = {.struct_size = sizeof export_ops,
                                               .architecture = architecture,
-                                              .key = export_key,
                                               .tensor = export_tensor,
                                               .import = import_tensor};
     if (!strcmp(id, QSR_EXT_SELECTOR)) return &selector;

@@ -140,14 +140,6 @@ static const char *architecture(const qsr_instance *self)
     return "jumprelu";
 }
 
-static const char *export_key(const qsr_instance *self, uint32_t index, double *ret_value)
-{
-    (void)self;
-    (void)index;
-    (void)ret_value;
-    return NULL;
-}
-
 static qsr_status export_tensor(qsr_instance *self, uint32_t index, qsr_export_tensor *ret_tensor)
 {
     if (index) return QSR_END;
@@ -188,7 +180,6 @@ static const void *extension(const char *id)
     static const qsr_selector_ops selector = {.struct_size = sizeof selector, .get = selection};
     static const qsr_export_ops export_ops = {.struct_size = sizeof export_ops,
                                               .architecture = architecture,
-                                              .key = export_key,
                                               .tensor = export_tensor,
                                               .import = import_tensor};
     if (!strcmp(id, QSR_EXT_PARAMS)) return &params;

@@ -37,39 +37,11 @@ static const char *architecture(const qsr_instance *self)
     return "standard";
 }
 
-static const char *export_key(const qsr_instance *self, uint32_t index, double *ret_value)
-{
-    (void)self;
-    (void)index;
-    (void)ret_value;
-    return NULL;
-}
-
-static qsr_status export_tensor(qsr_instance *self, uint32_t index, qsr_export_tensor *ret_tensor)
-{
-    (void)self;
-    (void)index;
-    (void)ret_tensor;
-    return QSR_END;
-}
-
-static qsr_status import_tensor(qsr_instance *self, const char *name, const float *data, size_t n)
-{
-    (void)self;
-    (void)name;
-    (void)data;
-    (void)n;
-    return QSR_END;
-}
-
 static const void *extension(const char *id)
 {
     static const qsr_selector_ops selector = {.struct_size = sizeof selector, .get = selection};
     static const qsr_export_ops export_ops = {.struct_size = sizeof export_ops,
-                                              .architecture = architecture,
-                                              .key = export_key,
-                                              .tensor = export_tensor,
-                                              .import = import_tensor};
+                                              .architecture = architecture};
     if (!strcmp(id, QSR_EXT_SELECTOR)) return &selector;
     if (!strcmp(id, QSR_EXT_EXPORT)) return &export_ops;
     return NULL;

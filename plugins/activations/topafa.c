@@ -223,47 +223,6 @@ static qsr_status forward(const qsr_instance *self, const qsr_rows *in, qsr_code
 
 /* ---- extensions ---- */
 
-static const char *architecture(const qsr_instance *self)
-{
-    (void)self;
-    return "quasar/topafa";
-}
-
-static const char *export_key(const qsr_instance *self, uint32_t index, double *ret_value)
-{
-    (void)self;
-    (void)index;
-    (void)ret_value;
-    return NULL;
-}
-
-static qsr_status export_tensor(qsr_instance *self, uint32_t index, qsr_export_tensor *ret_tensor)
-{
-    (void)self;
-    (void)index;
-    (void)ret_tensor;
-    return QSR_END;
-}
-
-static qsr_status import_tensor(qsr_instance *self, const char *name, const float *data, size_t n)
-{
-    (void)self;
-    (void)name;
-    (void)data;
-    (void)n;
-    return QSR_END;
-}
-
-static const void *extension(const char *id)
-{
-    static const qsr_export_ops export_ops = {.struct_size = sizeof export_ops,
-                                              .architecture = architecture,
-                                              .key = export_key,
-                                              .tensor = export_tensor,
-                                              .import = import_tensor};
-    return strcmp(id, QSR_EXT_EXPORT) ? NULL : &export_ops;
-}
-
 /* ---- the plugin ---- */
 
 static qsr_status create(const qsr_host *host, const qsr_shape *shape, const void *options, qsr_instance **ret_instance)
@@ -289,7 +248,6 @@ static const qsr_plugin plugin = {
     .caps = QSR_CAP_PRE_BIAS | QSR_CAP_GRAD_PIECEWISE,
     .create = create,
     .ops = &ops,
-    .extension = extension,
 };
 
 const qsr_plugin *qsr_plugin_entry(uint32_t index) { return index ? NULL : &plugin; }

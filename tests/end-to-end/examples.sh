@@ -44,7 +44,7 @@ done
 for layer in 6 7 8; do
     [ "$(grep -c "^[^ ]*  *$layer " "$work/out")" -eq 23 ] || fail "layer $layer does not have 23 cells"
 done
-expect 0 show "$experiments/paper/gpt2-small.yaml" --cell "$(sed -n '$s/ .*//p' "$work/out")"
+expect 0 show "$experiments/paper/gpt2-small.yaml" --cell "$("$quasar" show "$experiments/paper/gpt2-small.yaml" --id | tail -n 1)"
 for word in "lr: 0.0003" "batch: 4096" "tokens: 81920000" "d_sae: 12288" "init: released" "coeff: 0.0625" "site: resid_pre"; do
     said out "$word"
 done

@@ -13,7 +13,7 @@ for block in block[2-9].yaml; do
     cat block1.yaml "$block" >whole.yaml
     expect 0 show whole.yaml --cells
     said out "example: $said_count cells"
-    [ "$(wc -l <out)" -eq $((said_count + 2)) ] || fail "$block: --cells lists another number of cells"
+    [ "$(wc -l <out)" -eq $((said_count + 3)) ] || fail "$block: --cells lists another number of cells"
     expect 0 show whole.yaml --id
     [ "$(sort -u out | wc -l)" -eq "$said_count" ] || fail "$block: not as many ids as cells"
 done
@@ -49,7 +49,10 @@ grid:
   - { activation.plugin: relu, losses.l1.coeff: [1/64] }
 END2
 expect 0 show grid.yaml --cells --explain seeds=1,2
-sed 's/-[0-9a-f]\{12\}/-............/' out >shown && mv shown out
+grep -qE '^1 group, of up to [0-9.]+ [KMG]iB each; about [0-9.]+ s in steps, roughly, at [0-9]+ GFLOP/s now, and what the dataset takes$' out ||
+    fail "no estimate of the whole"
+sed -E -e '/^1 group, of up to/d' -e 's/-[0-9a-f]{12}/-............/' -e 's/ +[0-9.]+ [KMG]iB +[0-9.]+ s$/ MEMORY TIME/' \
+    -e 's/ +MEMORY +TIME$/ MEMORY TIME/' out >shown && mv shown out
 exactly out <<'END2'
 grid: 6 cells, 2 more are equal to one of them
   block 1, grid.yaml:7:5: 6 cells
@@ -63,13 +66,13 @@ grid: 6 cells, 2 more are equal to one of them
     without activation.k: 4 (grid.yaml:3:32), an option of topk that relu lacks, in 2 cells
 
 grid: 6 cells, 2 more are equal to one of them
-ID                                 activation.k  train.log_every  activation.plugin  losses.l1.coeff  seed  EQUAL
-topk-k2-32-synthetic-............  2             5                topk               -                1     +1
-topk-k2-32-synthetic-............  2             5                topk               -                2     +1
-topk-k4-32-synthetic-............  4             5                topk               -                1
-topk-k4-32-synthetic-............  4             5                topk               -                2
-relu-32-synthetic-............     -             10               relu               0.015625         1
-relu-32-synthetic-............     -             10               relu               0.015625         2
+ID                                 activation.k  train.log_every  activation.plugin  losses.l1.coeff  seed  EQUAL MEMORY TIME
+topk-k2-32-synthetic-............  2             5                topk               -                1     +1 MEMORY TIME
+topk-k2-32-synthetic-............  2             5                topk               -                2     +1 MEMORY TIME
+topk-k4-32-synthetic-............  4             5                topk               -                1 MEMORY TIME
+topk-k4-32-synthetic-............  4             5                topk               -                2 MEMORY TIME
+relu-32-synthetic-............     -             10               relu               0.015625         1 MEMORY TIME
+relu-32-synthetic-............     -             10               relu               0.015625         2 MEMORY TIME
 END2
 expect 0 show grid.yaml
 said out "  k: 4"
@@ -87,6 +90,11 @@ for id in $("$quasar" show grid.yaml --id); do
     expect 0 show cell.yaml --id
     [ "$(cat out)" = "$id" ] || fail "the text of $id has another id: $(cat out)"
 done
+# What a cell takes grows with its size, and is not made up where the data is not there.
+expect 0 show grid.yaml --cells sae.d_sae=32,4096
+grep '4096-synthetic.* [0-9.]* MiB ' out >/dev/null || fail "a larger autoencoder should need MiB"
+expect 0 show "$source_folder/experiments/paper/gpt2-small.yaml" --cells
+said out "no estimate of memory and time: the data cannot be opened here"
 expect 2 show grid.yaml --cell relu
 said err "grid.yaml has no single cell 'relu'; --cells lists them"
 

@@ -443,7 +443,8 @@ typedef struct {
     qsr_status (*get)(const qsr_instance *, uint32_t mode, qsr_selection *ret_selection);
 } qsr_selector_ops;
 
-/* "quasar.export/1": how sae/cfg.json and sae_weights.safetensors describe the activation (SAELens names). */
+/* "quasar.export/1": how sae/cfg.json and sae_weights.safetensors describe the activation (SAELens names). Any member may be
+ * NULL: no such thing. Without architecture the file says "quasar/NAME". What tensor gives import must take. */
 #define QSR_EXT_EXPORT "quasar.export/1"
 typedef struct {
     const char *name;
