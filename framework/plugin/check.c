@@ -1,5 +1,6 @@
 #include "plugin/check.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,10 +29,19 @@ static void add_line(qsr_check_report *r, const char *plugin, const char *name, 
     r->failures += verdict == QSR_CHECK_FAIL || verdict == QSR_CHECK_NOT_TESTED;
 }
 
+static void announce(qsr_check_running *r, const char *plugin, const char *name)
+{
+    if (!r) return;
+    snprintf(r->plugin, sizeof r->plugin, "%s", plugin);
+    snprintf(r->name, sizeof r->name, "%s", name);
+}
+
 void qsr_check_run(const qsr_check *c, const char *name, qsr_check_test test)
 {
     qsr_error e = {0};
+    announce(c->report->running, c->label, name);
     qsr_status status = test(c, &e);
+    announce(c->report->running, c->label, "");
     if (!status && c->options && memcmp(c->options, c->snapshot, c->plugin->options_size) != 0)
         status = qsr_fail(&e, QSR_E_INTERNAL, "the options were changed, which are the host's");
     qsr_check_verdict verdict = status == QSR_OK              ? QSR_CHECK_OK

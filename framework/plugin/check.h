@@ -24,7 +24,12 @@ typedef struct {
     size_t count, capacity;
     size_t failures; /* lines with FAIL or NOT_TESTED */
     qsr_arena arena;
+    struct qsr_check_running *running; /* kept up to date where given: what is being checked, should the plugin crash */
 } qsr_check_report; /* {0} is an empty one; add any number of plugins to it */
+
+typedef struct qsr_check_running {
+    char plugin[160], name[64];
+} qsr_check_running;
 
 const char *qsr_check_verdict_name(qsr_check_verdict); /* "ok", "FAIL", "not tested", "note" */
 

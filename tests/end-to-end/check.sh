@@ -33,3 +33,7 @@ expect 2 check "$work/text.so"
 said err "text.so"
 expect 2 check "$work/none.so"
 said err "none.so"
+
+# A plugin that crashes is a plugin that failed.
+expect 1 check "$build_folder/tests/fixtures/.libs/crashes.so"
+said out "manners  FAIL  the plugin crashed here (signal 11, Segmentation fault): what came after was not tested"

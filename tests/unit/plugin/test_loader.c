@@ -78,7 +78,7 @@ static void refuses_what_it_must_and_says_why(void **state)
     } cases[] = {
         {"wrong_magic", "not a Quasar plugin: its descriptor starts with 0x12345678 instead of 0x52535175"},
         {"wrong_major", "plugin has major 2, host has 1; plugin has real size 8, host has 4; rebuild it"},
-        {"newer_minor", "plugin has minor 99, host has 0"},
+        {"newer_minor", "plugin has minor 99, host has 1"},
         {"no_symbol", "exports no qsr_plugin_entry"},
         {"long_struct", "plugin has descriptor size 4096, host has "},
         {"tiny_struct", "plugin has descriptor size 48, host has "},
