@@ -370,6 +370,8 @@ typedef struct {
     size_t rows_per_unit;   /* rows of every unit, before the host leaves out the first skip_first */
     size_t units_per_read;  /* how many units one read() handles best (contexts of one forward pass); at least 1 */
     size_t read_bytes;      /* memory one read() works in beyond its output, for the plan; 0: little */
+    double unit_flops;      /* floating-point operations that a unit costs (products of a model), for `quasar bench`; 0: not
+                               counted. (Minor 1.) */
 } qsr_dataset_info;
 
 typedef struct {
@@ -501,6 +503,39 @@ typedef struct {
      * unit. NULL, or QSR_END: every row takes part. */
     qsr_status (*mask)(const qsr_instance *, const uint64_t *units, size_t n, uint8_t *ret_keep);
 } qsr_tokens_ops;
+
+/* "quasar.splice/1": what becomes of a language model's loss when hidden states are replaced. For datasets whose rows are hidden
+ * states of a model that predicts, at each position of a unit, the token of the next one. (Minor 1.)
+ *
+ * A run takes its units through the whole model once as they are, and from a tap on once more for each variant with the rows at
+ * that tap replaced by what the caller puts there. What precedes the tap is computed once. The last position of a unit has no
+ * next token, so no loss. Which rows are replaced is up to the caller: a row that it leaves alone is the model's own state to
+ * the last bit, and variants that put the same rows there have the same losses to the last bit (a row put back as it was: the
+ * losses of the model itself, KL 0). */
+#define QSR_EXT_SPLICE "quasar.splice/1"
+typedef struct {
+    uint32_t struct_size, reserved;
+    void *ctx;
+    size_t n_variants; /* 0: the model's own losses alone */
+    const size_t *tap; /* [n_variants] whose rows a variant replaces: 0 for what create made, else as in "quasar.taps/1" */
+    /* Called by run on its own thread, for every variant and for consecutive groups of its units:
+     * rows[n][rows_per_unit][d_in] are those of units[first .. first + n), the bytes of read, and become what shall stand there
+     * instead. Anything but QSR_OK ends the run with that status; its text is the caller's business. */
+    qsr_status (*replace)(void *ctx, size_t variant, size_t first, size_t n, float *rows);
+    /* Out, in nats: loss[1 + n_variants][n][rows_per_unit] = -log p(next token) at each position, nothing replaced, then for each
+     * variant; kl[n_variants][n][rows_per_unit] = KL(p with nothing replaced || p of the variant), NULL: not wanted. NaN at the
+     * last position of a unit. */
+    double *loss, *kl;
+} qsr_splice;
+typedef struct {
+    uint32_t struct_size, reserved;
+    /* [setup] Whether run will work; an error says what is missing (a file without the last layers). */
+    qsr_status (*ready)(const qsr_instance *);
+    /* [any] A pure function of units and of what replace puts there: the bytes of a unit's losses depend on its own rows alone.
+     * n <= units_per_read. */
+    qsr_status (*run)(const qsr_instance *, const uint64_t *units, size_t n, const qsr_splice *);
+    size_t (*bytes)(const qsr_instance *); /* [any] memory that a run works in, whatever the number of variants */
+} qsr_splice_ops;
 
 /* ---- the descriptor ---------------------------------------------------------------------------------------------- */
 

@@ -1,14 +1,12 @@
 #include "attention.h"
 
-#include <math.h>
-
 /* Queries begin .. begin + n - 1 of one head: scores against keys 0 .. begin + n - 1, softmax over those not in the future,
  * and the mixture of the values. */
 static void attend_tile(const gpt2_attention *a, const float *q, size_t begin, size_t n, float *out)
 {
     const size_t d = a->d, width = d / a->heads, keys = begin + n, ld = GPT2_TILE_ROW(keys), stride = 3 * d;
-    const float *k = q + d, *v = k + d, scale = (float)(1 / sqrt((double)width));
-    a->host->gemm(a->host, false, true, n, keys, width, scale, q + begin * stride, stride, k, stride, 0, a->tile, ld);
+    const float *k = q + d, *v = k + d;
+    a->host->gemm(a->host, false, true, n, keys, width, a->scale, q + begin * stride, stride, k, stride, 0, a->tile, ld);
     a->rows->softmax(a->tile, n, ld, begin + 1, keys);
     a->host->gemm(a->host, false, false, n, width, keys, 1, a->tile, ld, v, stride, 0, out + begin * d, d);
 }

@@ -13,6 +13,7 @@ typedef struct {
     const qsr_host *host;
     const gpt2_rows *rows;
     size_t context, d, heads;
+    float scale; /* of the scores before softmax */
     float *tile; /* [min(GPT2_QUERIES, context)][GPT2_TILE_ROW(context)]: the only scores that exist at a time */
 } gpt2_attention;
 

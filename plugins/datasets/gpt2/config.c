@@ -60,27 +60,39 @@ static qsr_status read_epsilon(const source *s, double *ret)
     return qsr_fail(s->e, QSR_E_INPUT, "%s: layer_norm_epsilon=%g is outside (0, 1]", s->path, *ret);
 }
 
-/* An absent key means `expected`, as it does for HuggingFace. */
-static qsr_status expect_word(const source *s, const char *key, const char *expected)
+/* An absent key means expected[0], as it does for HuggingFace; the others are names of the same thing. */
+static qsr_status expect_word(const source *s, const char *key, const char *const *expected)
 {
     const json_t *value = json_object_get(s->root, key);
     if (!value) return QSR_OK;
     if (!json_is_string(value))
         return qsr_fail(s->e, QSR_E_INPUT, "%s: %s is %s, expected a string", s->path, key, kind_of(value));
-    if (strcmp(json_string_value(value), expected) == 0) return QSR_OK;
+    for (const char *const *word = expected; *word; word++)
+        if (strcmp(json_string_value(value), *word) == 0) return QSR_OK;
     return qsr_fail(s->e, QSR_E_UNSUPPORTED, "%s: %s is \"%s\", but this plugin computes \"%s\" alone", s->path, key,
-                    json_string_value(value), expected);
+                    json_string_value(value), expected[0]);
 }
 
-static qsr_status expect_flag(const source *s, const char *key, bool expected)
+/* A key that is absent is left at *ret. */
+static qsr_status read_flag(const source *s, const char *key, bool *ret)
 {
     const json_t *value = json_object_get(s->root, key);
     if (!value) return QSR_OK;
     if (!json_is_boolean(value))
         return qsr_fail(s->e, QSR_E_INPUT, "%s: %s is %s, expected true or false", s->path, key, kind_of(value));
-    if (json_is_true(value) == expected) return QSR_OK;
-    return qsr_fail(s->e, QSR_E_UNSUPPORTED, "%s: %s is %s, but this plugin computes %s alone", s->path, key,
-                    expected ? "false" : "true", expected ? "true" : "false");
+    *ret = json_is_true(value);
+    return QSR_OK;
+}
+
+static qsr_status refuse_cross_attention(const source *s)
+{
+    bool crossed = false;
+    qsr_status status = read_flag(s, "add_cross_attention", &crossed);
+    if (status || !crossed) return status;
+    return qsr_fail(s->e, QSR_E_UNSUPPORTED,
+                    "%s: add_cross_attention is true, but this plugin computes decoders that attend to "
+                    "their own text alone",
+                    s->path);
 }
 
 static qsr_status read_counts(const source *s, gpt2_config *c)
@@ -103,15 +115,18 @@ qsr_status gpt2_config_read(const char *path, gpt2_config *ret, qsr_error *e)
     json_t *root;
     qsr_status status = qsr_json_read(path, FILE_LIMIT, &root, e);
     if (status) return status;
+    static const char *const types[] = {"gpt2", NULL};
+    static const char *const gelu_tanh[] = {"gelu_new", "gelu_pytorch_tanh", "gelu_fast", NULL};
     const source s = {root, path, e};
-    *ret = (gpt2_config){0};
+    *ret = (gpt2_config){.tied = true, .scale_by_width = true};
     if (!json_is_object(root))
         status = qsr_fail(e, QSR_E_INPUT, "%s: the file is %s, expected an object", path, kind_of(root));
-    if (!status) status = expect_word(&s, "model_type", "gpt2");
-    if (!status) status = expect_word(&s, "activation_function", "gelu_new");
-    if (!status) status = expect_flag(&s, "scale_attn_weights", true);
-    if (!status) status = expect_flag(&s, "scale_attn_by_inverse_layer_idx", false);
-    if (!status) status = expect_flag(&s, "add_cross_attention", false);
+    if (!status) status = expect_word(&s, "model_type", types);
+    if (!status) status = expect_word(&s, "activation_function", gelu_tanh);
+    if (!status) status = refuse_cross_attention(&s);
+    if (!status) status = read_flag(&s, "scale_attn_weights", &ret->scale_by_width);
+    if (!status) status = read_flag(&s, "scale_attn_by_inverse_layer_idx", &ret->scale_by_layer);
+    if (!status) status = read_flag(&s, "tie_word_embeddings", &ret->tied);
     if (!status) status = read_counts(&s, ret);
     if (!status) status = read_epsilon(&s, &ret->epsilon);
     json_decref(root);

@@ -2,6 +2,7 @@
  * Files of this plugin import quasar/plugin.h, base/ and format/ alone. */
 #ifndef GPT2_CONFIG_H
 #define GPT2_CONFIG_H
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -15,8 +16,12 @@ typedef struct {
     size_t vocabulary; /* vocab_size */
     size_t inner;      /* n_inner: width of the MLP, 4 d unless written */
     double epsilon;    /* layer_norm_epsilon */
+    bool tied;         /* tie_word_embeddings: wte is the head as well */
+    bool scale_by_width, scale_by_layer; /* scale_attn_weights: scores / sqrt(d / heads);
+                                            scale_attn_by_inverse_layer_idx: / (layer + 1) */
 } gpt2_config;
 
-/* Refuses what this plugin would compute wrongly: other activation functions, other attention scales, other model types. */
+/* Refuses what this plugin would compute wrongly: other activation functions than the tanh form of GELU (under any of its
+ * names), cross attention, other model types. */
 qsr_status gpt2_config_read(const char *path, gpt2_config *ret, qsr_error *e);
 #endif

@@ -2,179 +2,108 @@
 
 #include <string.h>
 
-#include "attention.h"
 #include "base/sizes.h"
+#include "head.h"
 
-/* Scratch of one pass, plan->contexts * plan->slot rows each. Rows between the end of a context and the next slot start as
- * 0 and go through everything but attention; nobody reads them. */
-typedef struct {
-    const gpt2_plan *plan;
-    size_t rows;
-    float *x;     /* [rows][d] residual stream */
-    float *in;    /* [rows][d] what a sublayer reads: normalised x, then the heads' results */
-    float *delta; /* [rows][d] what a sublayer adds to x, its bias still missing */
-    float *wide;  /* [rows][max(3 d, inner)] q, k, v; then the MLP's inside */
-    gpt2_attention attention;
-} pass;
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
-static size_t wide_columns(const gpt2_config *c) { return qsr_max_size(3 * c->d, c->inner); }
-
-static size_t tile_floats(const gpt2_plan *p) { return qsr_min_size(GPT2_QUERIES, p->context) * GPT2_TILE_ROW(p->context); }
-
-size_t gpt2_plan_bytes(const gpt2_plan *p)
-{
-    const gpt2_config *c = &p->model->config;
-    const size_t rows = p->contexts * p->slot;
-    if (!p->model->n_blocks) return p->context * sizeof(int64_t);
-    return (rows * (3 * c->d + wide_columns(c)) + tile_floats(p)) * sizeof(float) +
-           p->contexts * p->context * sizeof(int64_t);
-}
-
-static qsr_status pass_begin(const gpt2_plan *p, pass *ret)
-{
-    const gpt2_config *c = &p->model->config;
-    const qsr_host *host = p->host;
-    *ret = (pass){.plan = p, .rows = p->contexts * p->slot};
-    ret->x = host->scratch(host, ret->rows, c->d * sizeof(float));
-    ret->in = host->scratch(host, ret->rows, c->d * sizeof(float));
-    ret->delta = host->scratch(host, ret->rows, c->d * sizeof(float));
-    ret->wide = host->scratch(host, ret->rows, wide_columns(c) * sizeof(float));
-    ret->attention =
-        (gpt2_attention){host, p->rows, p->context, c->d, c->heads, host->scratch(host, tile_floats(p), sizeof(float))};
-    return ret->x && ret->in && ret->delta && ret->wide && ret->attention.tile ? QSR_OK : QSR_E_NOMEM;
-}
-
-/* out[rows][columns] = in[rows][inner] weight, without bias. */
-static void product(const pass *s, const float *in, size_t inner, const float *weight, size_t columns, float *out)
-{
-    const qsr_host *host = s->plan->host;
-    for (size_t r = 0; r < s->rows; r += s->plan->tile)
-        host->gemm(host, false, false, s->plan->tile, columns, inner, 1, in + r * inner, inner, weight, columns, 0,
-                   out + r * columns, columns);
-}
-
-/* delta = attn_out without its bias, from in = ln_1(x). */
-static void attention(const pass *s, const gpt2_block *b)
-{
-    const gpt2_plan *p = s->plan;
-    const size_t d = p->model->config.d;
-    product(s, s->in, d, b->qkv.weight, 3 * d, s->wide);
-    p->rows->add_bias(s->wide, b->qkv.bias, s->rows, 3 * d);
-    for (size_t i = 0; i < p->contexts; i++)
-        gpt2_attend(&s->attention, s->wide + i * p->slot * 3 * d, s->in + i * p->slot * d);
-    product(s, s->in, d, b->attention_out.weight, d, s->delta);
-}
-
-/* delta = mlp_out without its bias, from in = ln_2(x). */
-static void mlp(const pass *s, const gpt2_block *b)
-{
-    const gpt2_config *c = &s->plan->model->config;
-    product(s, s->in, c->d, b->mlp_in.weight, c->inner, s->wide);
-    s->plan->rows->gelu(s->wide, b->mlp_in.bias, s->rows, c->inner);
-    product(s, s->wide, c->inner, b->mlp_out.weight, c->d, s->delta);
-}
-
-/* x[context][d] = wte[id] + wpe[position] */
-static void embed(const gpt2_plan *p, const int64_t *ids, float *x)
-{
-    const gpt2_model *m = p->model;
-    const size_t d = m->config.d, bytes = d * qsr_dtype_size(m->wte->dtype);
-    for (size_t t = 0; t < p->context; t++, x += d) {
-        const float *position = m->wpe + t * d;
-        qsr_to_float(m->wte->dtype, (const char *)m->wte->data + (size_t)ids[t] * bytes, d, x);
-        for (size_t i = 0; i < d; i++) x[i] += position[i];
-    }
-}
-
-/* What a pass is asked for. */
 typedef struct {
     const gpt2_tap *taps;
-    size_t n_taps;
-    size_t n;     /* contexts that hold ids */
-    size_t depth; /* blocks before the deepest wanted tap */
-} request;
+    size_t n_taps, first; /* first: context of the pass's first one */
+} looking;
 
-/* x, which is whole now, to the taps after that many blocks. */
-static void copy_out(const pass *s, const request *want, size_t blocks)
+static void copy_out(void *ctx, const gpt2_pass *s, size_t place)
 {
-    const gpt2_plan *p = s->plan;
-    const size_t d = p->model->config.d, each = p->context * d;
-    for (size_t t = 0; t < want->n_taps; t++)
-        for (size_t i = 0; want->taps[t].blocks == blocks && want->taps[t].out && i < want->n; i++)
-            memcpy(want->taps[t].out + i * each, s->x + i * p->slot * d, each * sizeof *s->x);
-}
-
-/* Additions to x wait for the LayerNorm that follows them, so that a row is fetched once for both. */
-static void run_blocks(const pass *s, const request *want)
-{
-    const gpt2_model *m = s->plan->model;
-    const gpt2_rows *rows = s->plan->rows;
-    const size_t d = m->config.d;
-    const float *waiting = NULL; /* the bias of a delta that was not added yet */
-    for (size_t i = 0; i < want->depth; i++) {
-        const gpt2_block *b = &m->blocks[i];
-        rows->add_norm(s->x, waiting ? s->delta : NULL, waiting, &b->ln_1, m->config.epsilon, s->rows, d, s->in);
-        copy_out(s, want, i);
-        attention(s, b);
-        rows->add_norm(s->x, s->delta, b->attention_out.bias, &b->ln_2, m->config.epsilon, s->rows, d, s->in);
-        mlp(s, b);
-        waiting = b->mlp_out.bias;
-    }
-    if (waiting) rows->add(s->x, s->delta, waiting, s->rows, d);
-    copy_out(s, want, want->depth);
-}
-
-static qsr_status forward_blocks(const gpt2_plan *p, const int64_t *ids, const request *want)
-{
-    const size_t d = p->model->config.d;
-    pass s;
-    qsr_status status = pass_begin(p, &s);
-    if (status) return status;
-    memset(s.x, 0, s.rows * d * sizeof *s.x);
-    for (size_t i = 0; i < want->n; i++) embed(p, ids + i * p->context, s.x + i * p->slot * d);
-    run_blocks(&s, want);
-    return QSR_OK;
+    const looking *l = ctx;
+    const size_t each = s->plan->context * s->plan->model->config.d;
+    for (size_t t = 0; t < l->n_taps; t++)
+        for (size_t i = 0; l->taps[t].place == place && l->taps[t].out && i < s->n; i++)
+            gpt2_pass_look(s, place, i, l->taps[t].out + (l->first + i) * each);
 }
 
 qsr_status gpt2_forward(const gpt2_plan *p, const int64_t *ids, size_t n, const gpt2_tap *taps, size_t n_taps)
 {
-    const size_t each = p->context * p->model->config.d;
-    request want = {taps, n_taps, n, 0};
+    gpt2_pass s;
+    looking l = {taps, n_taps, 0};
+    size_t deepest = 0;
     for (size_t t = 0; t < n_taps; t++)
-        if (taps[t].out) want.depth = qsr_max_size(want.depth, taps[t].blocks);
-    if (want.depth) return forward_blocks(p, ids, &want);
-    for (size_t t = 0; t < n_taps; t++)
-        for (size_t i = 0; taps[t].out && i < n; i++) embed(p, ids + i * p->context, taps[t].out + i * each);
-    return QSR_OK;
+        if (taps[t].out) deepest = qsr_max_size(deepest, taps[t].place);
+    qsr_status status = gpt2_pass_begin(p, &s);
+    for (; !status && l.first < n; l.first += p->contexts) {
+        gpt2_pass_embed(&s, ids + l.first * p->context, qsr_min_size(p->contexts, n - l.first));
+        gpt2_pass_walk(&s, 0, deepest, copy_out, &l);
+    }
+    return status;
+}
+
+double gpt2_flops(const gpt2_model *m, size_t context, size_t place)
+{
+    const double d = (double)m->config.d, inner = (double)m->config.inner, t = (double)context;
+    const double attention = 8 * d * d * t + 2 * d * t * (t + 1), mlp = 4 * d * inner * t;
+    const size_t kind = place % GPT2_PLACES;
+    return (double)(place / GPT2_PLACES) * (attention + mlp) + (kind >= GPT2_ATTN_OUT ? attention : 0) +
+           (kind >= GPT2_MLP_OUT ? mlp : 0);
 }
 
 /* ---- the plan ---------------------------------------------------------------------------------------------------- */
 
-/* The same rows in every slot: does this product give the same bytes in every slot? */
-static bool slots_agree(const pass *s, size_t inner, const float *weight, size_t columns)
+enum { PASS_ROWS = 1024 }; /* OpenBLAS packs the weights for every call: 1,024 rows make that about 1 % */
+
+/* Random rows in the first slot, the same in every other. */
+static void fill_slots(const gpt2_plan *p, size_t columns, float *in)
 {
-    const gpt2_plan *p = s->plan;
-    float *in = inner == p->model->config.d ? s->in : s->wide, *out = in == s->in ? s->wide : s->in;
-    const size_t slot_in = p->slot * inner, slot_out = p->slot * columns;
-    for (size_t i = 0; i < slot_in; i++) in[i] = (float)(p->host->random(p->host, "trial product", i) >> 40) * 0x1p-23f - 1;
-    for (size_t c = 1; c < p->contexts; c++) memcpy(in + c * slot_in, in, slot_in * sizeof *in);
-    product(s, in, inner, weight, columns, out);
+    const size_t each = p->slot * columns;
+    for (size_t i = 0; i < each; i++) in[i] = (float)(p->host->random(p->host, "trial product", i) >> 40) * 0x1p-23f - 1;
+    for (size_t c = 1; c < p->contexts; c++) memcpy(in + c * each, in, each * sizeof *in);
+}
+
+static bool slots_equal(const gpt2_plan *p, size_t columns, const float *out)
+{
+    const size_t each = p->slot * columns;
     for (size_t c = 1; c < p->contexts; c++)
-        if (memcmp(out, out + c * slot_out, p->context * columns * sizeof *out)) return false;
+        if (memcmp(out + c * each, out, each * sizeof *out) != 0) return false;
     return true;
+}
+
+/* Does this product give the same bytes in every slot? */
+static bool slots_agree(const gpt2_pass *s, size_t inner, const gpt2_linear *linear, size_t columns)
+{
+    float *in = inner == s->plan->model->config.d ? s->in : s->wide, *out = in == s->in ? s->wide : s->in;
+    fill_slots(s->plan, inner, in);
+    gpt2_pass_product(s, in, inner, linear->weight, columns, out);
+    return slots_equal(s->plan, columns, out);
+}
+
+/* The same of pieces of the head: a whole one, and the last where that is shorter. */
+static bool head_agrees(const gpt2_pass *s)
+{
+    const gpt2_config *c = &s->plan->model->config;
+    float *logits = s->plan->host->scratch(s->plan->host, s->rows, GPT2_LOGITS * sizeof *logits);
+    bool same = logits != NULL;
+    fill_slots(s->plan, c->d, s->in);
+    for (size_t begin = 0; same && begin < c->vocabulary;) {
+        const size_t n = qsr_min_size(GPT2_LOGITS, c->vocabulary - begin);
+        gpt2_head_piece(s, s->in, begin, n, logits);
+        for (size_t r = 0; same && r < s->rows; r++)
+            same = memcmp(logits + r * GPT2_LOGITS, logits + r % s->plan->slot * GPT2_LOGITS, n * sizeof *logits) == 0;
+        const size_t last = c->vocabulary - c->vocabulary % GPT2_LOGITS;
+        begin = begin == 0 && c->vocabulary > GPT2_LOGITS ? last : c->vocabulary;
+    }
+    return same;
 }
 
 static qsr_status try_slot(gpt2_plan *p, size_t slot, bool *ret_good)
 {
     p->slot = slot;
     p->tile = p->contexts * slot;
-    pass s;
-    qsr_status status = pass_begin(p, &s);
+    gpt2_pass s;
+    qsr_status status = gpt2_pass_begin(p, &s);
     if (status) return status;
     const gpt2_config *c = &p->model->config;
     const gpt2_block *b = p->model->blocks;
-    *ret_good = slots_agree(&s, c->d, b->qkv.weight, 3 * c->d) && slots_agree(&s, c->d, b->attention_out.weight, c->d) &&
-                slots_agree(&s, c->d, b->mlp_in.weight, c->inner) && slots_agree(&s, c->inner, b->mlp_out.weight, c->d);
+    *ret_good = slots_agree(&s, c->d, &b->qkv, 3 * c->d) && slots_agree(&s, c->d, &b->attention_out, c->d) &&
+                slots_agree(&s, c->d, &b->mlp_in, c->inner) && slots_agree(&s, c->inner, &b->mlp_out, c->d) &&
+                (!p->model->whole || head_agrees(&s));
     return QSR_OK;
 }
 
@@ -182,9 +111,11 @@ static qsr_status try_slot(gpt2_plan *p, size_t slot, bool *ret_good)
  * 12 rows as two unlike groups of 6, so last bits depend on the row number modulo 12 (its AVX-512 kernels do not care).
  * Slots of a multiple of that period make all of them alike. The trial decides, not a table of processors; where no slot
  * passes, each context gets products of its own. */
-qsr_status gpt2_plan_make(const qsr_host *host, const gpt2_model *model, size_t contexts, size_t context, gpt2_plan *ret)
+qsr_status gpt2_plan_make(const qsr_host *host, const gpt2_model *model, size_t contexts, size_t context, bool centred,
+                          gpt2_plan *ret)
 {
-    *ret = (gpt2_plan){host, model, gpt2_rows_get(), contexts, context, context, contexts * context};
+    contexts = qsr_min_size(contexts, qsr_max_size(1, PASS_ROWS / context));
+    *ret = (gpt2_plan){host, model, gpt2_rows_get(), contexts, context, context, contexts * context, centred};
     if (!model->n_blocks || contexts == 1) return QSR_OK;
     const size_t slots[] = {context, qsr_round_up(context, 12), qsr_round_up(context, 48)};
     for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {

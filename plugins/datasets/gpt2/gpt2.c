@@ -10,10 +10,11 @@
 #include "base/fs.h"
 #include "base/sizes.h"
 #include "forward.h"
+#include "splice.h"
 #include "tokens.h"
 
 struct gpt2_options {
-    const char *model, *tokens, *site;
+    const char *model, *tokens, *site, *convention;
     int64_t layer, context, forward_contexts;
 };
 
@@ -23,8 +24,9 @@ struct qsr_instance {
     gpt2_tokens tokens;
     gpt2_plan plan;
     uint64_t units;
+    size_t at_once; /* forward_contexts */
     size_t n_taps;
-    size_t *tap_blocks; /* [n_taps]: how many blocks come before each hook */
+    size_t *tap_place; /* [n_taps] */
 };
 
 enum { ROWS_LIMIT = 1 << 20 };
@@ -43,14 +45,18 @@ static qsr_status pass_on(const qsr_host *host, qsr_status status, const char *o
     return host->fail(host, e->code, option, "%s", e->text);
 }
 
-/* *ret_blocks: how many blocks come before the hook. */
-static qsr_status check_hook(const qsr_host *host, const struct gpt2_options *o, size_t layers, size_t *ret_blocks)
+/* In the order of their places within a layer; resid_post is the next layer's resid_pre. */
+static const char *const sites[] = {"resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", NULL};
+
+static qsr_status check_hook(const qsr_host *host, const struct gpt2_options *o, size_t layers, size_t *ret_place)
 {
+    size_t site = 0;
     if (o->layer < 0 || (uint64_t)o->layer >= layers)
         return host->fail(host, QSR_E_OPTION, "hook.layer",
                           "hook.layer=%" PRId64 " is outside 0..%zu: the model has %zu layers", o->layer, layers - 1,
                           layers);
-    *ret_blocks = (size_t)o->layer + (strcmp(o->site, "resid_post") == 0);
+    while (strcmp(o->site, sites[site]) != 0) site++;
+    *ret_place = (size_t)o->layer * GPT2_PLACES + site;
     return QSR_OK;
 }
 
@@ -66,20 +72,23 @@ static qsr_status check_context(const qsr_host *host, const struct gpt2_options 
     return QSR_OK;
 }
 
-/* *ret_blocks: how many blocks come before the deepest hook. */
-static qsr_status check_hooks(qsr_instance *self, const void *const *options, size_t layers, size_t *ret_tap,
-                              size_t *ret_blocks)
+static qsr_status check_hooks(qsr_instance *self, const void *const *options, size_t layers, size_t *ret_tap)
 {
-    *ret_blocks = 0;
     for (size_t t = 0; t < self->n_taps; t++) {
-        qsr_status status = check_hook(self->host, options[t], layers, &self->tap_blocks[t]);
+        qsr_status status = check_hook(self->host, options[t], layers, &self->tap_place[t]);
         if (status) {
             *ret_tap = t;
             return status;
         }
-        *ret_blocks = qsr_max_size(*ret_blocks, self->tap_blocks[t]);
     }
     return QSR_OK;
+}
+
+static size_t deepest_place(const qsr_instance *self)
+{
+    size_t deepest = 0;
+    for (size_t t = 0; t < self->n_taps; t++) deepest = qsr_max_size(deepest, self->tap_place[t]);
+    return deepest;
 }
 
 static qsr_status open_model(qsr_instance *self, const void *const *options, size_t *ret_tap)
@@ -89,13 +98,13 @@ static qsr_status open_model(qsr_instance *self, const void *const *options, siz
     qsr_arena arena = {0};
     qsr_error e = {0};
     gpt2_config config;
-    size_t blocks = 0;
     qsr_status status = gpt2_config_read(qsr_path_join(&arena, o->model, "config.json"), &config, &e);
     qsr_arena_free(&arena);
     if (status) return pass_on(host, status, "model", &e);
-    status = check_hooks(self, options, config.layers, ret_tap, &blocks);
+    status = check_hooks(self, options, config.layers, ret_tap);
     if (!status) status = check_context(host, o, config.positions);
     if (status) return status;
+    const size_t blocks = qsr_div_up(deepest_place(self), GPT2_PLACES);
     return pass_on(host, gpt2_model_open(host, o->model, &config, blocks, &self->model, &e), "model", &e);
 }
 
@@ -120,11 +129,14 @@ static qsr_status create_taps(const qsr_host *host, const qsr_shape *shape, cons
     if (!self) return QSR_E_NOMEM;
     self->host = host;
     self->n_taps = n;
-    self->tap_blocks = host->alloc(host, n, sizeof *self->tap_blocks);
-    if (!self->tap_blocks) return QSR_E_NOMEM;
+    self->tap_place = host->alloc(host, n, sizeof *self->tap_place);
+    if (!self->tap_place) return QSR_E_NOMEM;
     qsr_status status = open_model(self, options, ret_tap);
     if (!status) status = open_tokens(self, o);
-    if (!status) status = gpt2_plan_make(host, &self->model, (size_t)o->forward_contexts, (size_t)o->context, &self->plan);
+    self->at_once = (size_t)o->forward_contexts;
+    if (!status)
+        status = gpt2_plan_make(host, &self->model, self->at_once, (size_t)o->context, strcmp(o->convention, "centered") == 0,
+                                &self->plan);
     if (status)
         destroy(self);
     else
@@ -140,24 +152,25 @@ static qsr_status create(const qsr_host *host, const qsr_shape *shape, const voi
 
 static qsr_status describe(const qsr_instance *self, qsr_dataset_info *ret_info)
 {
-    const gpt2_plan *p = &self->plan;
+    const size_t context = self->plan.context;
     *ret_info = (qsr_dataset_info){.struct_size = sizeof *ret_info,
                                    .d_in = self->model.config.d,
                                    .units = self->units,
-                                   .rows_per_unit = p->context,
-                                   .units_per_read = p->contexts,
-                                   .read_bytes = gpt2_plan_bytes(p)};
+                                   .rows_per_unit = context,
+                                   .units_per_read = self->at_once,
+                                   .read_bytes = gpt2_pass_bytes(&self->plan) + self->at_once * context * sizeof(int64_t),
+                                   .unit_flops = gpt2_flops(&self->model, context, deepest_place(self))};
     return QSR_OK;
 }
 
-static qsr_status forward(const qsr_instance *self, const uint64_t *units, size_t n, const gpt2_tap *taps, size_t n_taps)
+/* *ret_ids[n][context], in scratch */
+static qsr_status fetch_ids(const qsr_instance *self, const uint64_t *units, size_t n, int64_t **ret_ids)
 {
     const qsr_host *host = self->host;
     const size_t context = self->plan.context;
-    if (n > self->plan.contexts)
-        return host->fail(host, QSR_E_INTERNAL, NULL, "read of %zu units at once, %zu are possible", n,
-                          self->plan.contexts);
-    int64_t *ids = host->scratch(host, self->plan.contexts * context, sizeof *ids);
+    if (n > self->at_once)
+        return host->fail(host, QSR_E_INTERNAL, NULL, "read of %zu units at once, %zu are possible", n, self->at_once);
+    int64_t *ids = *ret_ids = host->scratch(host, self->at_once * context, sizeof *ids);
     if (!ids) return QSR_E_NOMEM;
     for (size_t i = 0; i < n; i++) {
         if (units[i] >= self->units)
@@ -165,37 +178,68 @@ static qsr_status forward(const qsr_instance *self, const uint64_t *units, size_
                               self->units - 1);
         gpt2_tokens_read(&self->tokens, (size_t)units[i] * context, context, ids + i * context);
     }
-    return gpt2_forward(&self->plan, ids, n, taps, n_taps);
-}
-
-static qsr_status read(const qsr_instance *self, const uint64_t *units, size_t n, float *out)
-{
-    return forward(self, units, n, &(gpt2_tap){self->tap_blocks[0], out}, 1);
+    return QSR_OK;
 }
 
 static qsr_status read_taps(const qsr_instance *self, const uint64_t *units, size_t n, float *const *out)
 {
+    int64_t *ids;
     gpt2_tap *taps = self->host->scratch(self->host, self->n_taps, sizeof *taps);
     if (!taps) return QSR_E_NOMEM;
-    for (size_t t = 0; t < self->n_taps; t++) taps[t] = (gpt2_tap){self->tap_blocks[t], out[t]};
-    return forward(self, units, n, taps, self->n_taps);
+    for (size_t t = 0; t < self->n_taps; t++) taps[t] = (gpt2_tap){self->tap_place[t], out[t]};
+    qsr_status status = fetch_ids(self, units, n, &ids);
+    return status ? status : gpt2_forward(&self->plan, ids, n, taps, self->n_taps);
 }
 
-static const char *const sites[] = {"resid_pre", "resid_post", NULL};
+static qsr_status read(const qsr_instance *self, const uint64_t *units, size_t n, float *out)
+{
+    int64_t *ids;
+    qsr_status status = fetch_ids(self, units, n, &ids);
+    return status ? status : gpt2_forward(&self->plan, ids, n, &(gpt2_tap){self->tap_place[0], out}, 1);
+}
+
+/* ---- quasar.splice/1 --------------------------------------------------------------------------------------------- */
+
+static qsr_status splice_ready(const qsr_instance *self)
+{
+    if (self->model.whole) return QSR_OK;
+    return self->host->fail(self->host, self->model.missing.code, "model", "%s", self->model.missing.text);
+}
+
+static qsr_status splice_run(const qsr_instance *self, const uint64_t *units, size_t n, const qsr_splice *splice)
+{
+    int64_t *ids;
+    qsr_status status = splice_ready(self);
+    if (!status) status = fetch_ids(self, units, n, &ids);
+    return status ? status : gpt2_splice_run(&self->plan, self->tap_place, self->n_taps, ids, n, splice);
+}
+
+static size_t splice_bytes(const qsr_instance *self) { return gpt2_splice_bytes(&self->plan, self->n_taps); }
+
+/* ---- options ----------------------------------------------------------------------------------------------------- */
+
+static const char *const conventions[] = {"raw", "centered", NULL};
+
 
 static const qsr_option options_table[] = {
     QSR_OPT(struct gpt2_options, model,
-            .help = "HuggingFace folder of the model: config.json and model.safetensors (F32, F16 or BF16)",
+            .help = "HuggingFace folder of the model: config.json and model.safetensors (F32, F16 or BF16), or its shards with "
+                    "model.safetensors.index.json",
             .cite = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
             .flags = QSR_OPT_REQUIRED | QSR_OPT_PATH),
     QSR_OPT(struct gpt2_options, tokens,
             .help = "token ids as .npy (uint16, uint32, int32 or int64), read flat and cut into contexts",
             .flags = QSR_OPT_REQUIRED | QSR_OPT_PATH),
     QSR_OPT_NAMED(struct gpt2_options, site, "hook.site",
-                  .help = "where in the layer: the residual stream before it (resid_pre) or after it (resid_post)",
+                  .help = "where in the layer: the residual stream before it (resid_pre), between attention and MLP "
+                          "(resid_mid) or after it (resid_post); what attention (attn_out) or MLP (mlp_out) add to it",
                   .flags = QSR_OPT_TAP, .def = "resid_pre", .choices = sites),
     QSR_OPT_NAMED(struct gpt2_options, layer, "hook.layer", .help = "layer of the hook, the first being 0",
                   .flags = QSR_OPT_REQUIRED | QSR_OPT_TAP | QSR_OPT_RANGE, .min = 0, .max = 4095),
+    QSR_OPT(struct gpt2_options, convention,
+            .help = "raw: states as the model has them; centered: less their mean over d, as TransformerLens gives them, which "
+                    "no layer of the model can see",
+            .choices = conventions, .def = "raw"),
     QSR_OPT(struct gpt2_options, context, .help = "tokens of one context; not more than the model's n_positions",
             .unit = "tokens", .flags = QSR_OPT_RANGE, .min = 1, .max = ROWS_LIMIT, .def = "128"),
     QSR_OPT(struct gpt2_options, forward_contexts,
@@ -207,12 +251,20 @@ static const qsr_dataset_ops ops = {.struct_size = sizeof ops, .describe = descr
 
 static const qsr_taps_ops taps_ops = {.struct_size = sizeof taps_ops, .create = create_taps, .read = read_taps};
 
-static const void *extension(const char *id) { return strcmp(id, QSR_EXT_TAPS) == 0 ? &taps_ops : NULL; }
+static const qsr_splice_ops splice_ops = {
+    .struct_size = sizeof splice_ops, .ready = splice_ready, .run = splice_run, .bytes = splice_bytes};
+
+static const void *extension(const char *id)
+{
+    if (strcmp(id, QSR_EXT_TAPS) == 0) return &taps_ops;
+    if (strcmp(id, QSR_EXT_SPLICE) == 0) return &splice_ops;
+    return NULL;
+}
 
 static const qsr_plugin plugin = {
     .abi = QSR_ABI(QSR_DATASET),
     .name = "gpt2",
-    .version = "1",
+    .version = "2",
     .summary = "hidden states of a GPT-2 model, computed from token ids while they are needed",
     .cite = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
     .options = options_table,

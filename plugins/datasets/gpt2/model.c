@@ -2,65 +2,21 @@
 
 #include <stdalign.h>
 #include <stdio.h>
-#include <string.h>
-
-#include "base/arena.h"
-#include "base/fs.h"
-#include "base/text.h"
 
 typedef struct {
     const qsr_host *host;
-    const qsr_safetensors *file;
-    const char *path, *prefix; /* prefix: "" or "transformer." */
+    gpt2_weights *weights;
     qsr_error *e;
 } loader;
 
-static bool has_shape(const qsr_tensor *t, size_t rank, const size_t *shape)
-{
-    return t->rank == rank && memcmp(t->shape, shape, rank * sizeof *shape) == 0;
-}
-
-static void add_shape(qsr_text *out, size_t rank, const size_t *shape)
-{
-    qsr_text_puts(out, "[");
-    for (size_t i = 0; i < rank; i++) qsr_text_add(out, "%s%zu", i ? ", " : "", shape[i]);
-    qsr_text_puts(out, "]");
-}
-
-static qsr_status fail_shape(const loader *l, const qsr_tensor *t, size_t rank, const size_t *shape)
-{
-    qsr_text text = {0};
-    qsr_text_puts(&text, "has shape ");
-    add_shape(&text, t->rank, t->shape);
-    qsr_text_puts(&text, ", expected ");
-    add_shape(&text, rank, shape);
-    qsr_status status = qsr_fail(l->e, QSR_E_INPUT, "%s: tensor %s %s", l->path, t->name, text.bytes);
-    qsr_text_free(&text);
-    return status;
-}
-
-/* rows 0: a vector of `columns`. */
-static qsr_status find(const loader *l, const char *name, size_t rows, size_t columns, const qsr_tensor **ret)
-{
-    const size_t rank = rows ? 2 : 1, matrix[2] = {rows, columns}, *shape = rows ? matrix : matrix + 1;
-    char full[128];
-    snprintf(full, sizeof full, "%s%s", l->prefix, name);
-    const qsr_tensor *t = qsr_safetensors_find(l->file, full);
-    if (!t) return qsr_fail(l->e, QSR_E_INPUT, "%s: tensor %s is missing", l->path, full);
-    if (!has_shape(t, rank, shape)) return fail_shape(l, t, rank, shape);
-    if (t->dtype != QSR_F32 && t->dtype != QSR_F16 && t->dtype != QSR_BF16)
-        return qsr_fail(l->e, QSR_E_INPUT, "%s: tensor %s holds %s, expected F32, F16 or BF16", l->path, full,
-                        qsr_dtype_name(t->dtype));
-    *ret = t;
-    return QSR_OK;
-}
+bool gpt2_is_direct(const qsr_tensor *t) { return t->dtype == QSR_F32 && (uintptr_t)t->data % alignof(float) == 0; }
 
 static qsr_status load_floats(const loader *l, const char *name, size_t rows, size_t columns, const float **ret)
 {
     const qsr_tensor *t;
-    qsr_status status = find(l, name, rows, columns, &t);
+    qsr_status status = gpt2_weights_find(l->weights, name, rows, columns, &t, l->e);
     if (status) return status;
-    if (t->dtype == QSR_F32 && (uintptr_t)t->data % alignof(float) == 0) {
+    if (gpt2_is_direct(t)) {
         *ret = t->data;
         return QSR_OK;
     }
@@ -71,13 +27,31 @@ static qsr_status load_floats(const loader *l, const char *name, size_t rows, si
     return QSR_OK;
 }
 
-/* Adds "<part>.weight" [rows][columns] and "<part>.bias" [columns] of block `index`. */
-static qsr_status load_affine(const loader *l, size_t index, const char *part, size_t rows, size_t columns,
-                              gpt2_affine *ret)
+/* "<part>.weight" and "<part>.bias", both [d]. */
+static qsr_status load_norm(const loader *l, const char *part, size_t d, gpt2_affine *ret)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s.weight", part);
+    qsr_status status = load_floats(l, name, 0, d, &ret->weight);
+    if (status) return status;
+    snprintf(name, sizeof name, "%s.bias", part);
+    return load_floats(l, name, 0, d, &ret->bias);
+}
+
+static qsr_status load_block_norm(const loader *l, size_t index, const char *part, size_t d, gpt2_affine *ret)
+{
+    char name[64];
+    snprintf(name, sizeof name, "h.%zu.%s", index, part);
+    return load_norm(l, name, d, ret);
+}
+
+/* "<part>.weight" [rows][columns] and "<part>.bias" [columns] of block `index`. */
+static qsr_status load_linear(const loader *l, size_t index, const char *part, size_t rows, size_t columns,
+                              gpt2_linear *ret)
 {
     char name[96];
     snprintf(name, sizeof name, "h.%zu.%s.weight", index, part);
-    qsr_status status = load_floats(l, name, rows, columns, &ret->weight);
+    qsr_status status = gpt2_weights_find(l->weights, name, rows, columns, &ret->weight, l->e);
     if (status) return status;
     snprintf(name, sizeof name, "h.%zu.%s.bias", index, part);
     return load_floats(l, name, 0, columns, &ret->bias);
@@ -85,49 +59,64 @@ static qsr_status load_affine(const loader *l, size_t index, const char *part, s
 
 static qsr_status load_block(const loader *l, const gpt2_config *c, size_t i, gpt2_block *ret)
 {
-    qsr_status status = load_affine(l, i, "ln_1", 0, c->d, &ret->ln_1);
-    if (!status) status = load_affine(l, i, "attn.c_attn", c->d, 3 * c->d, &ret->qkv);
-    if (!status) status = load_affine(l, i, "attn.c_proj", c->d, c->d, &ret->attention_out);
-    if (!status) status = load_affine(l, i, "ln_2", 0, c->d, &ret->ln_2);
-    if (!status) status = load_affine(l, i, "mlp.c_fc", c->d, c->inner, &ret->mlp_in);
-    if (!status) status = load_affine(l, i, "mlp.c_proj", c->inner, c->d, &ret->mlp_out);
+    qsr_status status = load_block_norm(l, i, "ln_1", c->d, &ret->ln_1);
+    if (!status) status = load_linear(l, i, "attn.c_attn", c->d, 3 * c->d, &ret->qkv);
+    if (!status) status = load_linear(l, i, "attn.c_proj", c->d, c->d, &ret->attention_out);
+    if (!status) status = load_block_norm(l, i, "ln_2", c->d, &ret->ln_2);
+    if (!status) status = load_linear(l, i, "mlp.c_fc", c->d, c->inner, &ret->mlp_in);
+    if (!status) status = load_linear(l, i, "mlp.c_proj", c->inner, c->d, &ret->mlp_out);
     return status;
 }
 
-static qsr_status load_all(const loader *l, gpt2_model *m)
+/* What is needed up to the deepest tap. */
+static qsr_status load_first(const loader *l, size_t n_blocks, gpt2_model *m)
 {
     const gpt2_config *c = &m->config;
-    qsr_status status = find(l, "wte.weight", c->vocabulary, c->d, &m->wte);
+    qsr_status status = gpt2_weights_find(l->weights, "wte.weight", c->vocabulary, c->d, &m->wte, l->e);
     if (!status) status = load_floats(l, "wpe.weight", c->positions, c->d, &m->wpe);
-    if (status || !m->n_blocks) return status;
-    m->blocks = l->host->alloc(l->host, m->n_blocks, sizeof *m->blocks);
-    if (!m->blocks) return QSR_E_NOMEM;
-    for (size_t i = 0; i < m->n_blocks && !status; i++) status = load_block(l, c, i, &m->blocks[i]);
+    if (status) return status;
+    m->blocks = l->host->alloc(l->host, c->layers, sizeof *m->blocks);
+    m->zeros = l->host->alloc(l->host, c->d, sizeof *m->zeros);
+    if (!m->blocks || !m->zeros) return QSR_E_NOMEM;
+    for (; !status && m->n_blocks < n_blocks; m->n_blocks++)
+        status = load_block(l, c, m->n_blocks, &m->blocks[m->n_blocks]);
     return status;
+}
+
+/* What a loss needs beyond that. Files may lack it; memory may not. */
+static qsr_status load_rest(loader l, gpt2_model *m)
+{
+    const gpt2_config *c = &m->config;
+    const size_t needed = m->n_blocks;
+    qsr_status status = QSR_OK;
+    l.e = &m->missing;
+    for (; !status && m->n_blocks < c->layers; m->n_blocks++)
+        status = load_block(&l, c, m->n_blocks, &m->blocks[m->n_blocks]);
+    if (!status) status = load_norm(&l, "ln_f", c->d, &m->ln_f);
+    if (!status && !c->tied) status = gpt2_weights_find(l.weights, "lm_head.weight", c->vocabulary, c->d, &m->head, l.e);
+    if (c->tied) m->head = m->wte;
+    m->whole = !status;
+    if (status) m->n_blocks = needed;
+    return status && !m->missing.code ? status : QSR_OK;
 }
 
 qsr_status gpt2_model_open(const qsr_host *host, const char *folder, const gpt2_config *config, size_t n_blocks,
                            gpt2_model *ret, qsr_error *e)
 {
-    qsr_arena arena = {0};
-    gpt2_model m = {.config = *config, .n_blocks = n_blocks};
-    loader l = {host, NULL, qsr_path_join(&arena, folder, "model.safetensors"), "", e};
-    qsr_status status = qsr_safetensors_open(l.path, &m.file, e);
-    if (!status) {
-        l.file = m.file;
-        if (qsr_safetensors_find(m.file, "transformer.wte.weight")) l.prefix = "transformer.";
-        status = load_all(&l, &m);
-    }
+    gpt2_model m = {.config = *config};
+    qsr_status status = gpt2_weights_open(folder, &m.weights, e);
+    const loader l = {host, m.weights, e};
+    if (!status) status = load_first(&l, n_blocks, &m);
+    if (!status) status = load_rest(l, &m);
     if (status)
         gpt2_model_close(&m);
     else
         *ret = m;
-    qsr_arena_free(&arena);
     return status;
 }
 
 void gpt2_model_close(gpt2_model *m)
 {
-    qsr_safetensors_close(m->file);
+    gpt2_weights_close(m->weights);
     *m = (gpt2_model){0};
 }

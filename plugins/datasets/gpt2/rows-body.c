@@ -23,6 +23,7 @@ typedef float vec __attribute__((vector_size(4 * WIDTH)));
 typedef uint32_t bits __attribute__((vector_size(4 * WIDTH)));
 typedef int32_t ints __attribute__((vector_size(4 * WIDTH)));
 typedef float half __attribute__((vector_size(2 * WIDTH)));
+typedef uint16_t shorts __attribute__((vector_size(2 * WIDTH)));
 typedef double wide __attribute__((vector_size(4 * WIDTH)));
 
 static inline vec load(const float *p)
@@ -238,6 +239,105 @@ static void softmax(float *s, size_t rows, size_t stride, size_t first, size_t w
     for (size_t r = 0; r < rows; r++) softmax_row(s + r * stride, first + r, width);
 }
 
+/* ---- logits that come in pieces */
+
+/* Scales what is known to a new largest value, and returns that. */
+static inline float raise_most(gpt2_soft *s, float most)
+{
+    if (!(most > s->most)) return s->most;
+    const double factor = s->sum ? exp((double)s->most - most) : 0;
+    s->sum *= factor;
+    s->apart *= factor;
+    return s->most = most;
+}
+
+static void soft(const float *logits, size_t n, gpt2_soft *s)
+{
+    const float most = raise_most(s, max_of(logits, n));
+    vec sums[PARTS] = {{0}};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t part = 0; part < PARTS; part++) sums[part] += exp_vec(load(logits + i + part * WIDTH) - most);
+    for (size_t part = 0; part < PARTS && i < n; part++) {
+        const size_t at = i + part * WIDTH;
+        sums[part] += choose(before(n, at), exp_vec(load(logits + at) - most), all(0));
+    }
+    s->sum += sum_lanes(sums);
+}
+
+static void soft_apart(const float *logits, const float *other, size_t n, gpt2_soft *s)
+{
+    const float most = raise_most(s, max_of(logits, n));
+    vec sums[PARTS] = {{0}}, parts[PARTS] = {{0}};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t part = 0; part < PARTS; part++) {
+            const vec v = load(logits + i + part * WIDTH), e = exp_vec(v - most);
+            sums[part] += e;
+            parts[part] += e * (v - load(other + i + part * WIDTH));
+        }
+    for (size_t part = 0; part < PARTS && i < n; part++) {
+        const size_t at = i + part * WIDTH;
+        const vec v = load(logits + at), e = exp_vec(v - most);
+        const bits inside = before(n, at);
+        sums[part] += choose(inside, e, all(0));
+        parts[part] += choose(inside, e * (v - load(other + at)), all(0));
+    }
+    s->sum += sum_lanes(sums);
+    s->apart += sum_lanes(parts);
+}
+
+/* ---- weights of 16 bits */
+
+static inline bits load_shorts(const void *p)
+{
+    shorts v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, bits);
+}
+
+/* Exponent and fraction moved into a float's places are the value times 2^-112, also where it is subnormal; infinities and NaN
+ * get all exponent bits. */
+static inline vec half_vec(bits h)
+{
+    const bits rest = (h & 0x7fffu) << 13, sign = (h & 0x8000u) << 16;
+    const bits finite = (bits)((vec)rest * 0x1p112f), special = rest | 0x7f800000u;
+    return (vec)(sign | (bits)choose((bits)(rest >= 0x0f800000u), (vec)special, (vec)finite));
+}
+
+static void widen_half(const void *from, size_t n, float *out)
+{
+    const unsigned char *p = from;
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) store(out + i, half_vec(load_shorts(p + 2 * i)));
+    if (i == n) return;
+    uint16_t rest[WIDTH] = {0};
+    memcpy(rest, p + 2 * i, 2 * (n - i));
+    store_part(out + i, half_vec(load_shorts(rest)), n - i);
+}
+
+static void widen_bfloat(const void *from, size_t n, float *out)
+{
+    const unsigned char *p = from;
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) store(out + i, (vec)(load_shorts(p + 2 * i) << 16));
+    if (i == n) return;
+    uint16_t rest[WIDTH] = {0};
+    memcpy(rest, p + 2 * i, 2 * (n - i));
+    store_part(out + i, (vec)(load_shorts(rest) << 16), n - i);
+}
+
+/* The mean is taken off as a pair of floats, as in norm_row. */
+static void centre(const float *x, size_t rows, size_t d, float *out)
+{
+    for (size_t r = 0; r < rows; r++, x += d, out += d) {
+        double mean, variance;
+        moments_of_row(x, d, &mean, &variance);
+        const float high = (float)mean, low = (float)(mean - high);
+        for (size_t i = 0; i < d; i++) out[i] = (x[i] - high) - low;
+    }
+}
+
 static void exp_all(const float *x, size_t n, float *out)
 {
     size_t i = 0;
@@ -250,4 +350,7 @@ static void exp_all(const float *x, size_t n, float *out)
 #define TABLE_OF_(x_) gpt2_rows_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
 extern const gpt2_rows TABLE_OF(GPT2_ROWS);
-const gpt2_rows TABLE_OF(GPT2_ROWS) = {TEXT_OF(GPT2_ROWS), add_norm, add, add_bias, gelu, softmax, exp_all};
+const gpt2_rows TABLE_OF(GPT2_ROWS) = {TEXT_OF(GPT2_ROWS), add_norm,     add,
+                                       add_bias,                gelu,         softmax,
+                                       soft,                    soft_apart,   widen_half,
+                                       widen_bfloat,            centre,       exp_all};

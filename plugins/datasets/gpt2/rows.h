@@ -7,10 +7,17 @@
 #define GPT2_ROWS_H
 #include <stddef.h>
 
-/* A linear layer: y = x weight + bias, weight [in][out]. A LayerNorm: y = normalised x * weight + bias, both [d]. */
+/* A LayerNorm: y = normalised x * weight + bias, both [d]. */
 typedef struct {
     const float *weight, *bias;
 } gpt2_affine;
+
+/* What is known of the softmax of a row of logits that comes in pieces: sum = sum e^(logit - most). With {-INFINITY, 0, 0}
+ * nothing is. `apart` = sum e^(logit - most) (logit - other), where two rows are compared. */
+typedef struct {
+    float most;
+    double sum, apart;
+} gpt2_soft;
 
 typedef struct {
     const char *isa;
@@ -26,6 +33,15 @@ typedef struct {
     /* Row i of s[rows][stride] becomes the softmax of its first `first + i` values, followed by 0 up to `width`. stride is
      * a multiple of 16; what a row holds from `first + i` on may be garbage. */
     void (*softmax)(float *s, size_t rows, size_t stride, size_t first, size_t width);
+    /* Adds a piece of n logits to what is known of their row. As in softmax, there must be memory up to a multiple of 16. */
+    void (*soft)(const float *logits, size_t n, gpt2_soft *);
+    /* The same, with `apart` from the same piece of another row. */
+    void (*soft_apart)(const float *logits, const float *other, size_t n, gpt2_soft *);
+    /* out[n] = half-precision values (IEEE binary16), or bfloat16 ones, which need no alignment. */
+    void (*widen_half)(const void *from, size_t n, float *out);
+    void (*widen_bfloat)(const void *from, size_t n, float *out);
+    /* out[rows][d] = x[rows][d], each row less its mean */
+    void (*centre)(const float *x, size_t rows, size_t d, float *out);
     /* out[i] = exp(x[i]), x clamped to [-87.3, 88]: for tests of the function that gelu and softmax share */
     void (*exp)(const float *x, size_t n, float *out);
 } gpt2_rows;
