@@ -5,7 +5,6 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/sizes.h"
-#include "math/blas.h"
 #include "math/kernel.h"
 #include "math/rows.h"
 #include "model/choose.h"
@@ -26,6 +25,7 @@ qsr_status qsr_sae_create(const qsr_spec *spec, size_t d_in, size_t batch_rows, 
     qsr_status status =
         qsr_made_create(plugin, &shape, spec->activation.values, spec->seed, pool, &ret->activation, e);
     if (!status) status = qsr_params_alloc(d_in, d_sae, &ret->params, e);
+    if (!status) status = qsr_packed_create(qsr_tiles_get(), ret->params.w_enc, d_sae, d_in, true, &ret->packed, e);
     if (status) {
         qsr_sae_free(ret);
         return status;
@@ -44,6 +44,7 @@ void qsr_sae_free(qsr_sae *sae)
 {
     qsr_made_free(sae->activation);
     qsr_params_free(&sae->params);
+    qsr_packed_free(&sae->packed);
     qsr_block_free(sae->dec_norm);
     *sae = (qsr_sae){0};
 }
@@ -62,6 +63,7 @@ void qsr_sae_refresh(qsr_sae *sae)
 {
     sae->row_k[QSR_TRAIN] = row_rule(sae, QSR_TRAIN);
     sae->row_k[QSR_EVAL] = row_rule(sae, QSR_EVAL);
+    qsr_packed_fill(&sae->packed, sae->pool);
     if (sae->dec_norm) qsr_params_decoder_norms(&sae->params, sae->dec_norm, sae->pool);
 }
 
@@ -98,8 +100,9 @@ qsr_status qsr_encoder_create(const qsr_sae *sae, size_t rows, qsr_encoder *ret,
     bool norms = sae->activation->plugin->needs & QSR_NEED_INPUT_NORM;
     *ret = (qsr_encoder){.rows = rows};
     ret->pre = qsr_block_raw(rows, sae->params.d_sae * sizeof(float));
+    ret->scratch = qsr_block_raw(qsr_product_scratch(&sae->packed), sizeof(float));
     if (norms) ret->input_norm = qsr_block_raw(rows, sizeof(double));
-    if (ret->pre && (!norms || ret->input_norm)) return QSR_OK;
+    if (ret->pre && ret->scratch && (!norms || ret->input_norm)) return QSR_OK;
     qsr_encoder_free(ret);
     return qsr_fail_nomem(e, "a block of pre-activations", rows * sae->params.d_sae * sizeof(float));
 }
@@ -107,6 +110,7 @@ qsr_status qsr_encoder_create(const qsr_sae *sae, size_t rows, qsr_encoder *ret,
 void qsr_encoder_free(qsr_encoder *encoder)
 {
     qsr_block_free(encoder->pre);
+    qsr_block_free(encoder->scratch);
     qsr_block_free(encoder->input_norm);
     *encoder = (qsr_encoder){0};
 }
@@ -156,10 +160,7 @@ qsr_status qsr_sae_encode(const qsr_sae *sae, uint32_t mode, const float *xc, si
                           qsr_encoder *encoder, qsr_code *code, qsr_error *e)
 {
     const qsr_params *p = &sae->params;
-    qsr_gemm(false, true, rows, p->d_sae, p->d_in, 1, xc, p->d_in, p->w_enc, p->d_in, 0, encoder->pre, p->d_sae);
-    if (p->encoder_bias)
-        for (size_t r = 0; r < rows; r++)
-            for (size_t j = 0; j < p->d_sae; j++) encoder->pre[r * p->d_sae + j] += p->b_enc[j];
+    qsr_product_all(&sae->packed, xc, rows, p->encoder_bias ? p->b_enc : NULL, encoder->scratch, encoder->pre, p->d_sae);
     qsr_sae_input_norms(sae, xc, rows, encoder);
     double start = qsr_clock();
     qsr_status status = select_entries(sae, mode, xc, rows, row0, batch_rows, encoder, code, e);

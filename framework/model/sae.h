@@ -1,6 +1,7 @@
 /* model/sae: weights, normalisation and activation together: rows in, codes and reconstructions out. */
 #ifndef QSR_MODEL_SAE_H
 #define QSR_MODEL_SAE_H
+#include "math/product.h"
 #include "model/code.h"
 #include "model/normalise.h"
 #include "model/params.h"
@@ -8,6 +9,7 @@
 
 typedef struct {
     qsr_params params;
+    qsr_packed packed;             /* the encoder, ready for products */
     qsr_normalise normalise;
     qsr_made *activation;
     const qsr_activation_ops *ops; /* of the activation */
@@ -20,7 +22,7 @@ typedef struct {
  * if the activation has no use for it. */
 qsr_status qsr_sae_create(const qsr_spec *, size_t d_in, size_t batch_rows, bool want_norms, qsr_pool *, qsr_sae *ret, qsr_error *e);
 void qsr_sae_free(qsr_sae *);
-/* After weights or options changed: brings dec_norm and row_k up to date. */
+/* After weights or options changed: brings the packed encoder, dec_norm and row_k up to date. */
 void qsr_sae_refresh(qsr_sae *);
 
 /* sae_weights.safetensors: the tensors of qsr_params_save; a dataset scale is folded in, so that raw rows go in and come out:
@@ -31,6 +33,7 @@ qsr_status qsr_sae_save(const qsr_sae *, const char *path, qsr_error *e);
 typedef struct {
     size_t rows;
     float *pre;         /* [rows][d_sae] */
+    float *scratch;     /* of products */
     double *input_norm; /* [rows], or NULL */
     double selecting;   /* seconds of the last encode that went into the activation's choice */
 } qsr_encoder;

@@ -4,31 +4,16 @@
 
 #include "base/arena.h"
 #include "base/sizes.h"
-#include "math/blas.h"
 #include "math/kernel.h"
 #include "math/select.h"
 
-enum { PANEL = 256 }; /* latents gathered for one product */
-
-/* pre-activations of chosen latents into block->encoder.pre, [rows][n], from gathered panels of W_enc. The panel width is part
- * of the arithmetic: a constant. */
-static qsr_status encode_again(const qsr_view_work *v, const uint32_t *latents, size_t n, qsr_error *e)
+/* pre-activations of chosen latents into block->encoder.pre, [rows][n]. */
+static void encode_again(const qsr_view_work *v, const uint32_t *latents, size_t n)
 {
     const qsr_params *p = &v->sae->params;
-    size_t d = p->d_in;
-    float *panel = qsr_block_raw(PANEL, d * sizeof(float));
-    if (!panel) return qsr_fail_nomem(e, "a panel of latents", PANEL * d * sizeof(float));
-    float *pre = v->block->encoder.pre;
-    for (size_t begin = 0; begin < n; begin += PANEL) {
-        size_t width = qsr_min_size(PANEL, n - begin);
-        for (size_t i = 0; i < width; i++) memcpy(panel + i * d, p->w_enc + latents[begin + i] * d, d * sizeof *panel);
-        qsr_gemm(false, true, v->block->rows, width, d, 1, v->block->xc, d, panel, d, 0, pre + begin, n);
-    }
-    qsr_block_free(panel);
-    if (!p->encoder_bias) return QSR_OK;
-    for (size_t r = 0; r < v->block->rows; r++)
-        for (size_t i = 0; i < n; i++) pre[r * n + i] += p->b_enc[latents[i]];
-    return QSR_OK;
+    qsr_encoder *encoder = &v->block->encoder;
+    qsr_product_chosen(&v->sae->packed, latents, n, v->block->xc, v->block->rows, p->encoder_bias ? p->b_enc : NULL, encoder->scratch,
+                       encoder->pre, n);
 }
 
 static void gather_row(const float *pre, const uint32_t *latents, size_t n, float *out)
@@ -74,8 +59,8 @@ static qsr_status encode_top(const qsr_view *view, const uint32_t *latents, size
     qsr_status status = qsr_code_alloc(b->rows, v->sae->params.d_sae, b->rows * k, 0, code, &v->error);
     if (status) return status;
     b->n_made++;
-    if (!v->pre_is_fresh && n) status = encode_again(v, latents, n, &v->error);
-    if (!status && n) status = select_rows(v, latents, n, k, code, &v->error);
+    if (!v->pre_is_fresh && n) encode_again(v, latents, n);
+    if (n) status = select_rows(v, latents, n, k, code, &v->error);
     *ret_code = code;
     return status;
 }

@@ -69,6 +69,7 @@ static void quieten(const plain_sae *s, qsr_learner *l)
         if (quiet) l->silent[j] = DEAD_AFTER;
         if (s->encoder_bias && quiet) p->b_enc[j] = s->rule == PLAIN_RELU ? -5 : 0.01f;
     }
+    qsr_sae_refresh(&l->sae);
 }
 
 /* ---- comparing --------------------------------------------------------------------------------------------------- */

@@ -114,6 +114,7 @@ static qsr_learner *gradients_of(const qsr_spec *spec)
         if (j % 4 == 0) l->silent[j] = 1000;
         for (size_t i = 0; i < D; i++) l->sae.params.w_enc[j * D + i] *= j % 4 == 0 ? 0.01f : 3;
     }
+    qsr_sae_refresh(&l->sae);
     qsr_error e = {0};
     if (qsr_learner_gradients(l, raw, &e)) fail_msg("%s", e.text);
     return l;

@@ -28,6 +28,7 @@ static qsr_learner *make_learner(const qsr_spec *spec, unsigned threads, bool ti
 {
     qsr_learner *l = bench_learner(spec, D, bench_pool(threads));
     for (size_t i = 0; tied && i < D_SAE * D; i++) l->sae.params.w_enc[i] = roundf(2 * l->sae.params.w_enc[i]);
+    if (tied) qsr_sae_refresh(&l->sae);
     if (tied) memset(l->sae.params.b_dec, 0, D * sizeof(float));
     real = *l->sae.ops;
     wrapped = real;
@@ -64,6 +65,7 @@ static void follow(qsr_learner *l, bool tied, trace *out)
             assert_ok(qsr_learner_step(l, raw, NULL));
         if (tied)
             for (size_t i = 0; i < D_SAE * D; i++) l->sae.params.w_enc[i] = roundf(l->sae.params.w_enc[i]);
+        qsr_sae_refresh(&l->sae);
         memcpy(out->xhat[t], l->xhat, sizeof out->xhat[t]);
         memcpy(out->w_enc[t], l->sae.params.w_enc, sizeof out->w_enc[t]);
         memcpy(out->w_dec[t], l->gradient.w_dec, sizeof out->w_dec[t]);
