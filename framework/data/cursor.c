@@ -17,7 +17,11 @@ struct qsr_cursor {
     qsr_position stop;   /* rows from here on will not be asked for; epoch UINT64_MAX: they all may be */
     qsr_position loaded; /* the window in memory, of which the first `offset` rows can be given out */
     bool whole;          /* every unit of that window is in rows, in its place */
-    uint32_t *order;     /* [window rows]: which row of the buffer comes when; NULL without shuffle */
+    uint32_t *order;     /* [window rows]: which row of the buffer comes when; NULL with neither shuffle nor mask */
+    uint8_t *keep;       /* [window rows]: the mask of window `looked`; NULL without one */
+    uint32_t *live;      /* [window rows]: shuffle and mask: the rows that take part, ascending */
+    uint64_t looked;     /* number of the window that `now_rows` holds for; UINT64_MAX: none yet */
+    size_t now_rows;     /* rows of it that take part */
     uint64_t *units;     /* names of the units to read */
     bool direct;         /* one row per unit: rows are read where they are wanted, without a copy of the window */
     float **rows;        /* [n_taps]: [window rows][d_in]; NULL when direct */
@@ -31,7 +35,10 @@ static bool allocate(qsr_cursor *c, size_t rows)
     c->rows = qsr_xcalloc(data->n_taps, sizeof *c->rows);
     c->now = qsr_xcalloc(data->n_taps, sizeof *c->now);
     c->first = qsr_xcalloc(data->n_taps, sizeof *c->first);
-    if (c->options.shuffle && !(c->order = qsr_block_raw(rows, sizeof *c->order))) return false;
+    const bool masked = data->masked, shuffled = c->options.shuffle;
+    if ((shuffled || masked) && !(c->order = qsr_block_raw(rows, sizeof *c->order))) return false;
+    if (masked && !(c->keep = qsr_block_raw(rows, 1))) return false;
+    if (masked && shuffled && !(c->live = qsr_block_raw(rows, sizeof *c->live))) return false;
     if (!(c->units = qsr_block_raw((size_t)c->window_units, sizeof *c->units))) return false;
     for (size_t t = 0; !c->direct && t < data->n_taps; t++)
         if (!(c->rows[t] = qsr_block_raw(rows, data->d_in * sizeof(float)))) return false;
@@ -43,7 +50,8 @@ qsr_status qsr_cursor_create(const qsr_dataset *data, const qsr_data_options *op
     qsr_cursor *c = qsr_xcalloc(1, sizeof *c);
     size_t per_unit = data->rows_per_unit;
     *c = (qsr_cursor){
-        .data = *data, .options = *options, .stop = {UINT64_MAX, 0, 0}, .direct = data->info.rows_per_unit == 1};
+        .data = *data, .options = *options, .stop = {UINT64_MAX, 0, 0}, .looked = UINT64_MAX};
+    c->direct = data->info.rows_per_unit == 1;
     uint64_t units = (uint64_t)options->buffer / per_unit;
     if (units < 1) units = 1;
     if (units > data->train_units) units = data->train_units;
@@ -67,6 +75,8 @@ void qsr_cursor_free(qsr_cursor *c)
 {
     if (!c) return;
     qsr_block_free(c->order);
+    qsr_block_free(c->keep);
+    qsr_block_free(c->live);
     qsr_block_free(c->units);
     for (size_t t = 0; t < c->data.n_taps; t++) qsr_block_free(c->rows[t]);
     free(c->rows);
@@ -81,22 +91,53 @@ static uint64_t windows_per_epoch(const qsr_cursor *c)
     return units == UINT64_MAX ? UINT64_MAX : units / c->window_units + (units % c->window_units != 0);
 }
 
-static uint64_t units_in_window(const qsr_cursor *c)
+static uint64_t units_in_window(const qsr_cursor *c, uint64_t window)
 {
-    uint64_t left = c->data.train_units - c->at.window * c->window_units;
+    uint64_t left = c->data.train_units - window * c->window_units;
     return left < c->window_units ? left : c->window_units;
 }
 
-static size_t rows_in_window(const qsr_cursor *c) { return (size_t)units_in_window(c) * c->data.rows_per_unit; }
-
 static bool same_window(qsr_position a, qsr_position b) { return a.epoch == b.epoch && a.window == b.window; }
 
-static void shuffle(qsr_cursor *c)
+/* Learns how many rows of a window take part, and with a mask which; it must exist. */
+static qsr_status look_at(qsr_cursor *c, uint64_t window, qsr_error *e)
 {
+    if (c->looked == window) return QSR_OK;
+    const size_t n = (size_t)units_in_window(c, window), rows = n * c->data.rows_per_unit;
+    size_t live = rows;
+    qsr_status status = QSR_OK;
+    if (c->data.masked) {
+        for (size_t u = 0; u < n; u++) c->units[u] = window * c->window_units + u;
+        status = qsr_dataset_mask(&c->data, c->units, n, c->keep, e);
+        live = 0;
+        for (size_t r = 0; !status && r < rows; r++) live += c->keep[r];
+    }
+    c->looked = status ? UINT64_MAX : window;
+    c->now_rows = live;
+    return status;
+}
+
+/* The rows of the window that take part, in ascending order. */
+static void list_live(const qsr_cursor *c, uint32_t *list)
+{
+    size_t n = 0;
+    for (size_t r = 0; n < c->now_rows; r++)
+        if (c->keep[r]) list[n++] = (uint32_t)r;
+}
+
+static void make_order(qsr_cursor *c)
+{
+    if (!c->options.shuffle) {
+        list_live(c, c->order);
+        return;
+    }
     char stream[80];
     snprintf(stream, sizeof stream, "shuffle/%" PRIu64 "/%" PRIu64, c->at.epoch, c->at.window);
     qsr_rng rng = qsr_rng_make(c->options.seed, stream);
-    qsr_rng_permute(&rng, c->order, (uint32_t)rows_in_window(c));
+    qsr_rng_permute(&rng, c->order, (uint32_t)c->now_rows);
+    if (!c->live) return;
+    list_live(c, c->live);
+    for (size_t r = 0; r < c->now_rows; r++) c->order[r] = c->live[c->order[r]];
 }
 
 /* Of units[0..n) those alone in which the window's first `rows` rows lie; the order then points to where they will be. */
@@ -121,15 +162,17 @@ static size_t pick_units(qsr_cursor *c, size_t n, size_t rows)
 static qsr_status read_window(qsr_cursor *c, size_t rows, qsr_error *e)
 {
     const uint64_t first = c->at.window * c->window_units;
-    size_t n = (size_t)units_in_window(c);
+    size_t n = (size_t)units_in_window(c, c->at.window);
     for (size_t u = 0; u < n; u++) c->units[u] = first + u;
-    if (rows < rows_in_window(c)) n = pick_units(c, n, rows);
+    if (rows < c->now_rows) n = pick_units(c, n, rows);
     return qsr_dataset_read_taps(&c->data, c->units, n, c->rows, e);
 }
 
-static qsr_status check_position(const qsr_cursor *c, qsr_error *e)
+static qsr_status check_position(qsr_cursor *c, qsr_error *e)
 {
-    if (c->at.window < windows_per_epoch(c) && c->at.offset < rows_in_window(c)) return QSR_OK;
+    const bool there = c->at.window < windows_per_epoch(c);
+    qsr_status status = there ? look_at(c, c->at.window, e) : QSR_OK;
+    if (status || (there && (c->at.offset < c->now_rows || !c->at.offset))) return status;
     return qsr_fail(e, QSR_E_STATE, "the data has no row %zu in window %" PRIu64 " of epoch %" PRIu64, c->at.offset,
                     c->at.window, c->at.epoch);
 }
@@ -137,17 +180,16 @@ static qsr_status check_position(const qsr_cursor *c, qsr_error *e)
 /* Every epoch has the same windows, so of a window that is still there only the order is made anew. */
 static qsr_status load_window(qsr_cursor *c, qsr_error *e)
 {
-    qsr_status status = check_position(c, e);
-    if (status) return status;
+    qsr_status status = QSR_OK;
     const bool there = c->whole && c->loaded.window == c->at.window;
     const bool stops = same_window(c->at, c->stop) && c->at.offset < c->stop.offset;
-    const size_t rows = stops ? c->stop.offset : rows_in_window(c);
+    const size_t rows = stops ? c->stop.offset : c->now_rows;
     c->loaded = (qsr_position){0};
     c->whole = there;
-    if (c->order) shuffle(c);
+    if (c->order) make_order(c);
     if (!c->direct && !there) status = read_window(c, rows, e);
     if (status) return status;
-    c->whole = !c->direct && (there || rows == rows_in_window(c));
+    c->whole = !c->direct && (there || rows == c->now_rows);
     c->loaded = (qsr_position){c->at.epoch, c->at.window, rows};
     return QSR_OK;
 }
@@ -173,23 +215,38 @@ static qsr_status give(qsr_cursor *c, size_t rows, qsr_error *e)
 static void advance(qsr_cursor *c, size_t rows)
 {
     c->at.offset += rows;
-    if (c->at.offset < rows_in_window(c)) return;
+    if (c->at.offset < c->now_rows) return;
     c->at = (qsr_position){c->at.epoch, c->at.window + 1, 0};
     if (c->at.window < windows_per_epoch(c)) return;
     c->at = (qsr_position){c->at.epoch + 1, 0, 0};
 }
 
+/* Without a mask no window is empty. With one they must not all be. */
+static qsr_status pass_empty_window(qsr_cursor *c, uint64_t *empty, qsr_error *e)
+{
+    advance(c, 0);
+    if (++*empty < windows_per_epoch(c)) return QSR_OK;
+    return qsr_fail_option(e, QSR_E_OPTION, "exclude", "leaves no row at all to train on");
+}
+
 qsr_status qsr_cursor_next_taps(qsr_cursor *c, size_t rows, float *const *out, size_t *ret_rows, qsr_error *e)
 {
     size_t done = 0;
+    uint64_t empty = 0;
     qsr_status status = QSR_OK;
     while (!status && done < rows) {
         if (c->options.epochs && c->at.epoch >= (uint64_t)c->options.epochs) {
             status = QSR_END;
             break;
         }
-        if (!same_window(c->loaded, c->at) || c->loaded.offset <= c->at.offset) status = load_window(c, e);
+        status = check_position(c, e);
+        if (!status && !c->now_rows) {
+            status = pass_empty_window(c, &empty, e);
+            continue;
+        }
+        if (!status && (!same_window(c->loaded, c->at) || c->loaded.offset <= c->at.offset)) status = load_window(c, e);
         if (status) break;
+        empty = 0;
         size_t now = qsr_min_size(rows - done, c->loaded.offset - c->at.offset);
         for (size_t t = 0; t < c->data.n_taps; t++) c->now[t] = out[t] ? out[t] + done * c->data.d_in : NULL;
         status = give(c, now, e);
@@ -211,7 +268,7 @@ qsr_position qsr_cursor_tell(const qsr_cursor *c) { return c->at; }
 
 void qsr_cursor_seek(qsr_cursor *c, qsr_position at) { c->at = at; }
 
-qsr_position qsr_cursor_position_of(const qsr_cursor *c, uint64_t row)
+static qsr_position position_without_mask(const qsr_cursor *c, uint64_t row)
 {
     const uint64_t in_epoch = qsr_cursor_epoch_rows(c), in_window = c->window_units * c->data.rows_per_unit;
     uint64_t epoch = in_epoch == UINT64_MAX ? 0 : row / in_epoch;
@@ -220,11 +277,73 @@ qsr_position qsr_cursor_position_of(const qsr_cursor *c, uint64_t row)
     return (qsr_position){epoch, row / in_window, (size_t)(row % in_window)};
 }
 
+/* A walk over windows, which stops in the one that holds row `row` of its epoch, at the latest behind the last window. */
+typedef struct {
+    uint64_t row;             /* of the epoch, then of the window */
+    uint64_t window;
+    uint64_t rows, excluded;  /* of the windows passed */
+} walk;
+
+static qsr_status walk_epoch(qsr_cursor *c, walk *w, qsr_error *e)
+{
+    const uint64_t windows = windows_per_epoch(c);
+    for (; w->window < windows; w->window++) {
+        qsr_status status = look_at(c, w->window, e);
+        if (status) return status;
+        const uint64_t all = units_in_window(c, w->window) * c->data.rows_per_unit;
+        if (w->row < c->now_rows) return QSR_OK;
+        w->row -= c->now_rows;
+        w->rows += c->now_rows;
+        w->excluded += all - c->now_rows;
+    }
+    if (w->rows) return QSR_OK;
+    return qsr_fail_option(e, QSR_E_OPTION, "exclude", "leaves no row at all to train on");
+}
+
+/* Where row `row` is, counted from the very beginning, and what was left out of the windows before its own. A whole epoch is
+ * walked once, however many there were. */
+static qsr_status walk_to(qsr_cursor *c, uint64_t row, qsr_position *ret, uint64_t *ret_excluded, qsr_error *e)
+{
+    walk w = {.row = row};
+    uint64_t epoch = 0, excluded = 0;
+    qsr_status status = walk_epoch(c, &w, e);
+    if (!status && w.window == windows_per_epoch(c)) {
+        epoch = row / w.rows;
+        excluded = epoch * w.excluded;
+        w = (walk){.row = row % w.rows};
+        status = walk_epoch(c, &w, e);
+    }
+    *ret = (qsr_position){epoch, w.window, (size_t)w.row};
+    *ret_excluded = excluded + w.excluded;
+    return status;
+}
+
+qsr_status qsr_cursor_position_of(qsr_cursor *c, uint64_t row, qsr_position *ret, qsr_error *e)
+{
+    uint64_t excluded;
+    *ret = position_without_mask(c, row);
+    if (!c->data.masked) return QSR_OK;
+    qsr_status status = walk_to(c, row, ret, &excluded, e);
+    if (c->options.epochs && ret->epoch >= (uint64_t)c->options.epochs)
+        *ret = (qsr_position){(uint64_t)c->options.epochs, 0, 0};
+    return status;
+}
+
+qsr_status qsr_cursor_excluded(qsr_cursor *c, uint64_t rows, uint64_t *ret, qsr_error *e)
+{
+    qsr_position last;
+    *ret = 0;
+    if (!c->data.masked || !rows) return QSR_OK;
+    qsr_status status = walk_to(c, rows - 1, &last, ret, e);
+    if (!status) *ret += units_in_window(c, last.window) * c->data.rows_per_unit - c->now_rows;
+    return status;
+}
+
 size_t qsr_cursor_bytes(const qsr_cursor *c)
 {
     const size_t rows = (size_t)c->window_units * c->data.rows_per_unit;
     return (c->direct ? 0 : rows * c->data.d_in * sizeof(float) * c->data.n_taps) +
-           (c->order ? rows * sizeof *c->order : 0);
+           (c->order ? rows * sizeof *c->order : 0) + (c->keep ? rows : 0) + (c->live ? rows * sizeof *c->live : 0);
 }
 
 uint64_t qsr_cursor_epoch_rows(const qsr_cursor *c)
@@ -246,11 +365,11 @@ static qsr_status pass_on(qsr_cursor *c, uint64_t n, float *const *rows, qsr_row
     while (!status && n) {
         size_t got;
         status = qsr_cursor_next_taps(c, (size_t)qsr_min_size(n, PIECE_ROWS), rows, &got, e);
-        if (status) break;
-        take(arg, rows, got);
+        if (status && status != QSR_END) break;
+        if (got) take(arg, rows, got);
         n -= got;
     }
-    return status;
+    return status == QSR_END ? QSR_OK : status;
 }
 
 /* What follows the first window goes through a buffer of its own, so that the first window stays. */
@@ -258,11 +377,14 @@ static qsr_status sample_rest(const qsr_cursor *c, uint64_t rows, uint64_t n, fl
                               void *arg, qsr_error *e)
 {
     qsr_cursor *rest;
-    qsr_status status = qsr_cursor_create(&c->data, &c->options, &rest, e);
+    qsr_data_options options = c->options;
+    options.epochs = 1;
+    qsr_status status = qsr_cursor_create(&c->data, &options, &rest, e);
     if (status) return status;
+    status = qsr_cursor_position_of(rest, rows, &rest->stop, e);
     rest->at = (qsr_position){0, 1, 0};
-    rest->stop = qsr_cursor_position_of(rest, rows);
-    status = pass_on(rest, n, buffers, take, arg, e);
+    if (windows_per_epoch(rest) == 1) rest->at = (qsr_position){1, 0, 0};
+    if (!status) status = pass_on(rest, n, buffers, take, arg, e);
     qsr_cursor_free(rest);
     return status;
 }
@@ -270,12 +392,12 @@ static qsr_status sample_rest(const qsr_cursor *c, uint64_t rows, uint64_t n, fl
 qsr_status qsr_cursor_sample(qsr_cursor *c, uint64_t rows, qsr_rows_taker take, void *arg, qsr_error *e)
 {
     const size_t d = c->data.d_in, n_taps = c->data.n_taps;
-    const uint64_t n = qsr_min_size(rows, qsr_cursor_epoch_rows(c)), window = c->window_units * c->data.rows_per_unit;
-    const uint64_t here = qsr_min_size(n, window);
     const qsr_position was = c->at;
     float **buffers = qsr_xcalloc(n_taps, sizeof *buffers), *block = qsr_block_raw(n_taps * PIECE_ROWS, d * sizeof *block);
     qsr_status status = block ? QSR_OK : qsr_fail_nomem(e, "the sample of rows", n_taps * PIECE_ROWS * d * sizeof *block);
     for (size_t t = 0; t < n_taps; t++) buffers[t] = block ? block + t * PIECE_ROWS * d : NULL;
+    if (!status) status = look_at(c, 0, e);
+    const uint64_t n = qsr_min_size(rows, qsr_cursor_epoch_rows(c)), here = status ? 0 : qsr_min_size(n, c->now_rows);
     c->at = (qsr_position){0};
     if (!status) status = pass_on(c, here, buffers, take, arg, e);
     if (!status && here < n) status = sample_rest(c, n, n - here, buffers, take, arg, e);

@@ -2,7 +2,10 @@
  *
  * An epoch is the training units in order, cut into windows of at most `buffer` rows (whole units). With shuffle each window is
  * permuted, by a permutation that is a function of (dataset.seed, epoch, window); so a position is (epoch, window, offset) and
- * nothing else needs saving. At the end the data starts over, at most `epochs` times. */
+ * nothing else needs saving. At the end the data starts over, at most `epochs` times.
+ *
+ * Rows that a mask leaves out (data/dataset.h) are not given out and not counted in offsets. Windows are cut from units before
+ * that, so a window holds fewer rows then, maybe none; what is permuted are the rows that remain. */
 #ifndef QSR_DATA_CURSOR_H
 #define QSR_DATA_CURSOR_H
 #include "data/dataset.h"
@@ -23,15 +26,18 @@ qsr_status qsr_cursor_next(qsr_cursor *, size_t rows, float *out, size_t *ret_ro
 qsr_status qsr_cursor_next_taps(qsr_cursor *, size_t rows, float *const *out, size_t *ret_rows, qsr_error *e);
 qsr_position qsr_cursor_tell(const qsr_cursor *);
 void qsr_cursor_seek(qsr_cursor *, qsr_position);
-/* Where a cursor stands that has given out `row` rows from the very beginning; beyond the last epoch, its end. */
-qsr_position qsr_cursor_position_of(const qsr_cursor *, uint64_t row);
+/* Where a cursor stands that has given out `row` rows from the very beginning; beyond the last epoch, its end. With a mask this
+ * looks at every window before that place, but reads no rows. */
+qsr_status qsr_cursor_position_of(qsr_cursor *, uint64_t row, qsr_position *ret, qsr_error *e);
+/* How many rows the mask leaves out of the windows that the first `rows` rows lie in; a window counts once per epoch. */
+qsr_status qsr_cursor_excluded(qsr_cursor *, uint64_t rows, uint64_t *ret, qsr_error *e);
 /* Hands the first `rows` rows of the first epoch, or all it has, to `take` in order, a piece at a time: rows[n_taps][n][d_in],
  * which it may change. Where the cursor stands does not change, and the first window stays in memory: training from the
  * beginning does not read it again. No more units are read than the rows lie in. */
 typedef void (*qsr_rows_taker)(void *arg, float *const *rows, size_t n);
 qsr_status qsr_cursor_sample(qsr_cursor *, uint64_t rows, qsr_rows_taker take, void *arg, qsr_error *e);
-/* Bytes of the shuffle buffer it holds at most, all taps together. */
+/* Bytes of the shuffle buffer it holds at most, all taps together, with what keeps it in order. */
 size_t qsr_cursor_bytes(const qsr_cursor *);
-/* Rows per epoch; UINT64_MAX: without end. */
+/* Rows per epoch, without regard to a mask; UINT64_MAX: without end. */
 uint64_t qsr_cursor_epoch_rows(const qsr_cursor *);
 #endif

@@ -128,6 +128,8 @@ qsr_status qsr_dataset_open_many(const qsr_spec *const *specs, size_t n, qsr_poo
     }
     if (!status) status = describe(ret, e);
     if (!status) status = split(ret, specs[0], e);
+    if (!status) status = qsr_dataset_find_mask(ret, e);
+    if (!status) status = qsr_dataset_count_held(ret, e);
     if (status) qsr_dataset_close(ret);
     if (ret_blame) *ret_blame = blame;
     return status;

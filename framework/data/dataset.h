@@ -3,6 +3,8 @@
  *
  * A dataset is numbered units of rows_per_unit rows; the first skip_first rows of each unit are left out here. The last
  * ceil(eval.tokens / rows per unit) units are held out for evaluation; a dataset without end holds out indices from 2^48.
+ * Of what remains a dataset with a mask ("quasar.tokens/1") may leave out single rows: they keep their place in units, windows and
+ * the held-out range, so that these are the same with and without a mask, but nobody is given them.
  *
  * Experiments with the same stream can share a dataset: it is opened once for all of them, and where they look at different
  * places of one model ("quasar.taps/1"), one pass gives the rows of every tap. */
@@ -19,6 +21,8 @@ typedef struct {
     qsr_dataset_info info;
     qsr_pool *pool;            /* borrowed */
     const qsr_taps_ops *taps;  /* NULL: opened for one tap, through ops */
+    const qsr_tokens_ops *tokens; /* NULL: rows stand for nothing known */
+    bool masked;               /* some rows take no part: qsr_dataset_mask says which */
     size_t opened;             /* taps of the instance */
     size_t first_tap, n_taps;  /* those that this struct gives; all of them unless it is a view */
     struct qsr_dataset_shared *shared; /* with views */
@@ -27,7 +31,8 @@ typedef struct {
     size_t rows_per_unit;      /* after skip_first */
     uint64_t train_units;      /* UINT64_MAX: without end */
     uint64_t held_first, held_units;
-    uint64_t held_rows;        /* rows that are scored: exactly eval.tokens */
+    uint64_t held_rows;        /* rows that count, from the first held-out unit on: exactly eval.tokens */
+    uint64_t held_kept;        /* those that are scored: all of them unless masked */
 } qsr_dataset;
 
 /* dataset.seed is the plugin's seed, so experiments that differ in `seed` share their data. */
@@ -51,6 +56,13 @@ bool qsr_dataset_has_taps(const qsr_spec *);
  * the same rows. */
 const char *qsr_dataset_tap_key(const qsr_spec *, qsr_arena *);
 
+/* keep[n][rows_per_unit] = 1 for rows that take part, 0 for those left out; all 1 unless masked. No row is read for it. */
+qsr_status qsr_dataset_mask(const qsr_dataset *, const uint64_t *units, size_t n, uint8_t *keep, qsr_error *e);
+/* How many rows of units first .. first + n - 1 take part. */
+qsr_status qsr_dataset_count(const qsr_dataset *, uint64_t first, uint64_t n, uint64_t *ret_rows, qsr_error *e);
+/* Rows per epoch that take part; UINT64_MAX: without end. Goes through all of the mask, if there is one. */
+qsr_status qsr_dataset_train_rows(const qsr_dataset *, uint64_t *ret_rows, qsr_error *e);
+
 /* out[n][rows_per_unit][d_in] = the rows of units[0..n), of the first tap. Read in parallel, in groups of units_per_read. A value that is not
  * finite is QSR_E_INPUT, naming unit, row and column. */
 qsr_status qsr_dataset_read(const qsr_dataset *, const uint64_t *units, size_t n, float *out, qsr_error *e);
@@ -58,4 +70,8 @@ qsr_status qsr_dataset_read(const qsr_dataset *, const uint64_t *units, size_t n
 qsr_status qsr_dataset_read_taps(const qsr_dataset *, const uint64_t *units, size_t n, float *const *out, qsr_error *e);
 /* How many read() calls the plugin has had, through this struct and its views. Thread-safe. */
 uint64_t qsr_dataset_reads(const qsr_dataset *);
+
+/* For opening: whether there is a mask, and what it leaves of the held-out rows. */
+qsr_status qsr_dataset_find_mask(qsr_dataset *, qsr_error *e);
+qsr_status qsr_dataset_count_held(qsr_dataset *, qsr_error *e);
 #endif

@@ -1,4 +1,4 @@
 # data: datasets as units, the order of training rows. Imports base, math, spec, format, plugin.
 libquasar_la_SOURCES += \
 	framework/data/cursor.c framework/data/cursor.h framework/data/dataset.c framework/data/dataset.h \
-	framework/data/key.c
+	framework/data/key.c framework/data/mask.c

@@ -179,6 +179,25 @@ static void score_everybody(scorer *scorers, size_t n, reader *r, size_t rows)
         memmove(r->rows[tap], r->rows[tap] + rows * d, r->have * d * sizeof(float));
 }
 
+/* Of `rows` new rows behind those in the buffers, closes the gaps of those that a mask leaves out. */
+static qsr_status leave_out(reader *r, const uint64_t *units, size_t n, size_t *rows, qsr_error *e)
+{
+    const qsr_dataset *data = r->data;
+    const size_t d = data->d_in;
+    if (!data->masked) return QSR_OK;
+    uint8_t *keep = qsr_xcalloc(n, data->rows_per_unit);
+    size_t kept = 0;
+    qsr_status status = qsr_dataset_mask(data, units, n, keep, e);
+    for (size_t i = 0; !status && i < *rows; i++) {
+        for (size_t tap = 0; keep[i] && tap < data->n_taps; tap++)
+            memmove(r->rows[tap] + (r->have + kept) * d, r->rows[tap] + (r->have + i) * d, d * sizeof(float));
+        kept += keep[i];
+    }
+    free(keep);
+    *rows = kept;
+    return status;
+}
+
 /* Reads as many units as fit, and forgets rows beyond the last that counts. */
 static qsr_status read_more(reader *r, qsr_error *e)
 {
@@ -189,13 +208,15 @@ static qsr_status read_more(reader *r, qsr_error *e)
     for (size_t i = 0; i < n; i++) units[i] = data->held_first + r->next_unit + i;
     for (size_t tap = 0; tap < data->n_taps; tap++) out[tap] = r->rows[tap] + r->have * data->d_in;
     qsr_status status = qsr_dataset_read_taps(data, units, n, out, e);
+    r->next_unit += n;
+    uint64_t left = data->held_rows - r->rows_read;
+    size_t got = n * data->rows_per_unit;
+    if (got > left) got = (size_t)left;
+    r->rows_read += got;
+    if (!status) status = leave_out(r, units, n, &got, e);
+    r->have += got;
     free(units);
     free(out);
-    r->next_unit += n;
-    uint64_t left = data->held_rows - r->rows_read, got = (uint64_t)n * data->rows_per_unit;
-    if (got > left) got = left;
-    r->rows_read += got;
-    r->have += (size_t)got;
     return status;
 }
 

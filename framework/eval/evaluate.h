@@ -30,7 +30,7 @@ typedef struct {
     void (*progress)(void *ctx, uint64_t rows, uint64_t of); /* or NULL */
 } qsr_evaluate_options;
 
-/* Scores exactly dataset->held_rows rows, from the first held-out unit on, in one pass for all of them; with none, only what the
+/* Scores the dataset's held_rows rows from the first held-out unit on, without those that its mask leaves out, in one pass for all of them; with none, only what the
  * weights alone tell. The results depend neither on threads nor on how rows are read nor on company. An error of the data is
  * returned. */
 qsr_status qsr_evaluate(qsr_judged *judged, size_t n, const qsr_dataset *, const qsr_evaluate_options *, qsr_error *e);

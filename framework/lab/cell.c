@@ -29,9 +29,10 @@ void qsr_cell_blame(const qsr_spec *spec, const qsr_block *block, const qsr_erro
 static qsr_status check_length(const qsr_cell *c, qsr_error *e)
 {
     const qsr_spec *spec = c->spec;
-    uint64_t per_epoch = c->data->train_units == UINT64_MAX ? UINT64_MAX : c->data->train_units * c->data->rows_per_unit;
-    uint64_t tokens = c->learner->steps * c->learner->batch, epochs = (uint64_t)spec->data.epochs;
-    if (epochs == 0 || per_epoch == UINT64_MAX || (tokens - 1) / per_epoch < epochs) return QSR_OK;
+    uint64_t tokens = c->learner->steps * c->learner->batch, epochs = (uint64_t)spec->data.epochs, per_epoch = 0;
+    qsr_status status = epochs ? qsr_dataset_train_rows(c->data, &per_epoch, e) : QSR_OK;
+    if (status || epochs == 0 || per_epoch == UINT64_MAX) return status;
+    if (per_epoch && (tokens - 1) / per_epoch < epochs) return QSR_OK;
     return qsr_fail_option(e, QSR_E_OPTION, "train.tokens",
                            "%" PRId64 " are more than dataset.epochs=%" PRIu64 " times the %" PRIu64
                            " rows for training: lower it, or raise dataset.epochs",
@@ -260,7 +261,7 @@ void qsr_cell_fail(qsr_cell *c, const qsr_error *why)
     leave(c, QSR_RUN_FAILED, why->text);
     if (!c->store.open) return;
     bool resumable = why->code == QSR_E_IO || why->code == QSR_E_NOMEM;
-    qsr_result result = {"failed", c->summary->reason, resumable, c->learner, c->data, NULL};
+    qsr_result result = {"failed", c->summary->reason, resumable, c->learner, c->data, NULL, 0};
     qsr_store_release(&c->store);
     if (qsr_store_result(&c->store, &result, &second))
         qsr_log(QSR_LOG_WARNING, "%s failed (%s), and the reason could not be written: %s", c->spec->id, why->text, second.text);
@@ -375,7 +376,8 @@ void qsr_cell_finish(qsr_cell *c)
 {
     qsr_error e = {0};
     c->summary->evaluated = true;
-    qsr_result result = {"completed", NULL, false, c->learner, c->data, &c->summary->evaluation};
+    qsr_result result = {"completed", NULL, false, c->learner, c->data, &c->summary->evaluation,
+                         c->excluded};
     qsr_status status = qsr_manifest_write(&c->manifest, &c->store, true, &e);
     if (!status) status = qsr_store_result(&c->store, &result, &e); /* the last thing that can fail the cell */
     if (status) {

@@ -21,6 +21,7 @@ typedef struct {
     float *rows;              /* [batch][d_in] the batch being filled */
     size_t have;
     uint64_t seen;            /* rows of the stream behind it */
+    uint64_t excluded;        /* rows left out of the windows it was trained on; known at the end */
     uint64_t first_step;      /* of this process */
     double seconds;           /* in steps, in this process */
     double begun;

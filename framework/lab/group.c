@@ -154,8 +154,12 @@ static qsr_status create_cursor(group *g, const qsr_spec *spec, qsr_problems *pr
 static qsr_status open_stream(group *g, const qsr_spec *spec, qsr_problems *problems, qsr_error *e)
 {
     g->at = earliest(g);
-    qsr_cursor_seek(g->cursor, qsr_cursor_position_of(g->cursor, g->at));
-    qsr_status status = read_rows(g, e);
+    qsr_position at;
+    qsr_status status = qsr_cursor_position_of(g->cursor, g->at, &at, e);
+    if (!status) {
+        qsr_cursor_seek(g->cursor, at);
+        status = read_rows(g, e);
+    }
     if (status) qsr_cell_blame(spec, &spec->dataset, e, problems);
     return status;
 }
@@ -213,6 +217,12 @@ static void train(group *g)
 
 /* ---- afterwards: everybody is judged in one more pass ------------------------------------------------------------ */
 
+/* A function of how many rows the cell was trained on, not of when anybody read them. */
+static void count_excluded(group *g, qsr_cell *c, qsr_error *e)
+{
+    qsr_cursor_excluded(g->cursor, c->learner->steps * c->learner->batch, &c->excluded, e);
+}
+
 static void evaluate(group *g)
 {
     const qsr_run_watcher *w = &g->options->watcher;
@@ -234,6 +244,7 @@ static void evaluate(group *g)
         const qsr_error *why = status ? &e : &judged[i].error;
         cell[i]->summary->eval_seconds = qsr_clock() - start;
         cell[i]->summary->evaluation = judged[i].evaluation;
+        if (!why->code) count_excluded(g, cell[i], &judged[i].error);
         if (why->code) qsr_cell_fail(cell[i], why);
         else qsr_cell_finish(cell[i]);
     }

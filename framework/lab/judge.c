@@ -202,7 +202,10 @@ static qsr_status write_result(const judge_state *j, const char *folder, const c
     json_object_set_new(root, "sae", json_string(folder));
     json_object_set_new(root, "spec", json_string(j->spec->path));
     qsr_store_put_evaluation(root, &judgement->evaluation);
-    json_object_set_new(eval, "tokens", json_integer((json_int_t)(judgement->evaluation.scored ? j->data.held_rows : 0)));
+    const bool scored = judgement->evaluation.scored;
+    json_object_set_new(eval, "tokens", json_integer((json_int_t)(scored ? j->data.held_kept : 0)));
+    if (scored && j->data.masked)
+        json_object_set_new(eval, "excluded", json_integer((json_int_t)(j->data.held_rows - j->data.held_kept)));
     json_object_set_new(eval, "held_out", judgement->held_out == QSR_HELD_OUT_UNKNOWN ? json_null()
                                           : json_boolean(judgement->held_out == QSR_HELD_OUT_YES));
     json_object_set_new(root, "eval", eval);

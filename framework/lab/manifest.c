@@ -191,6 +191,7 @@ static json_t *describe_split(const qsr_dataset *data)
     put_count(split, "held_out_first", data->held_first);
     put_count(split, "held_out_units", data->held_units);
     put_count(split, "held_out_rows", data->held_rows);
+    if (data->masked) put_count(split, "held_out_excluded", data->held_rows - data->held_kept);
     return split;
 }
 

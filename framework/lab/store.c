@@ -322,9 +322,13 @@ qsr_status qsr_store_result(qsr_store *s, const qsr_result *r, qsr_error *e)
     if (r->evaluation && r->evaluation->scored && r->learner->coupled && r->learner->step) put_both_l0(metrics, r->learner);
     json_object_set_new(root, "metrics", metrics);
     if (r->evaluation && r->evaluation->scored) json_object_set_new(root, "firing_log10", firing_of(&r->evaluation->metrics));
-    json_object_set_new(root, "train", training_of(r->learner));
+    json_t *train = training_of(r->learner);
+    if (r->evaluation && r->data->masked) put_count(train, "excluded", r->excluded);
+    json_object_set_new(root, "train", train);
     json_t *eval = json_object();
-    put_count(eval, "tokens", r->evaluation && r->evaluation->scored ? r->data->held_rows : 0);
+    const bool scored = r->evaluation && r->evaluation->scored;
+    put_count(eval, "tokens", scored ? r->data->held_kept : 0);
+    if (scored && r->data->masked) put_count(eval, "excluded", r->data->held_rows - r->data->held_kept);
     json_object_set_new(eval, "held_out", json_true());
     json_object_set_new(root, "eval", eval);
     qsr_status status = qsr_store_there(s, e);

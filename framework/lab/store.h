@@ -59,6 +59,7 @@ typedef struct {
     const qsr_learner *learner;
     const qsr_dataset *data;
     const qsr_evaluation *evaluation; /* or NULL */
+    uint64_t excluded;   /* with a mask and an evaluation: rows left out of the windows it was trained on */
 } qsr_result;
 /* result.json comes last: a cell with one is over. QSR_E_STATE as above. */
 qsr_status qsr_store_result(qsr_store *, const qsr_result *, qsr_error *e);

@@ -136,21 +136,7 @@ qsr_status qsr_starter_finish(qsr_starter *s, qsr_error *e)
     return QSR_OK;
 }
 
-static qsr_status feed(qsr_starter *s, const qsr_dataset *data, qsr_cursor *cursor, qsr_error *e)
-{
-    uint64_t left = qsr_cursor_epoch_rows(cursor);
-    if (left > QSR_START_ROWS) left = QSR_START_ROWS;
-    float *rows = qsr_block_raw(ROWS_AT_ONCE, data->d_in * sizeof(float));
-    qsr_status status = rows ? QSR_OK : qsr_fail_nomem(e, "the first rows", ROWS_AT_ONCE * data->d_in * sizeof(float));
-    while (!status && left) {
-        size_t got;
-        status = qsr_cursor_next(cursor, qsr_min_size((size_t)left, ROWS_AT_ONCE), rows, &got, e);
-        if (!status) qsr_starter_take(s, rows, got);
-        left -= got;
-    }
-    qsr_block_free(rows);
-    return status;
-}
+static void take_rows(void *arg, float *const *rows, size_t n) { qsr_starter_take(arg, rows[0], n); }
 
 qsr_status qsr_learner_start(qsr_learner *l, const qsr_dataset *data, qsr_error *e)
 {
@@ -160,7 +146,7 @@ qsr_status qsr_learner_start(qsr_learner *l, const qsr_dataset *data, qsr_error 
     if (status) return status;
     if (qsr_starter_wants_rows(s)) {
         status = qsr_cursor_create(data, &l->spec->data, &cursor, e);
-        if (!status) status = feed(s, data, cursor, e);
+        if (!status) status = qsr_cursor_sample(cursor, QSR_START_ROWS, take_rows, s, e);
         qsr_cursor_free(cursor);
     }
     if (!status) status = qsr_starter_finish(s, e);

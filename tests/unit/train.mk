@@ -18,9 +18,10 @@ check_PROGRAMS += tests/unit/train/test_prune tests/unit/train/test_start
 tests_unit_train_test_prune_SOURCES = tests/unit/train/test_prune.c $(BENCH)
 tests_unit_train_test_start_SOURCES = tests/unit/train/test_start.c $(BENCH)
 
-check_PROGRAMS += tests/unit/data/test_cursor tests/unit/data/test_dataset
+check_PROGRAMS += tests/unit/data/test_cursor tests/unit/data/test_dataset tests/unit/data/test_mask
 tests_unit_data_test_cursor_SOURCES = tests/unit/data/test_cursor.c $(BENCH)
 tests_unit_data_test_dataset_SOURCES = tests/unit/data/test_dataset.c $(BENCH)
+tests_unit_data_test_mask_SOURCES = tests/unit/data/test_mask.c $(BENCH)
 
 check_PROGRAMS += tests/unit/model/test_choose tests/unit/model/test_code tests/unit/model/test_normalise \
 	tests/unit/model/test_params

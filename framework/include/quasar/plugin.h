@@ -500,7 +500,8 @@ typedef struct {
      * at hand, or the id has no text. The member itself may be NULL. */
     const char *(*text)(const qsr_instance *, int64_t token, size_t *ret_bytes);
     /* [any] ret_keep[n][rows_per_unit] = 0 for rows that take no part in training and metrics, else 1: a pure function of the
-     * unit. NULL, or QSR_END: every row takes part. */
+     * unit. NULL, or QSR_END: every row takes part; which of the two holds for an instance is asked once with n = 0. A dataset
+     * without end cannot leave out rows. */
     qsr_status (*mask)(const qsr_instance *, const uint64_t *units, size_t n, uint8_t *ret_keep);
 } qsr_tokens_ops;
 

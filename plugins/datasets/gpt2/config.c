@@ -110,6 +110,15 @@ static qsr_status read_counts(const source *s, gpt2_config *c)
     return status;
 }
 
+/* Nobody needs these but those who ask for them by name, so a file without usable ones is fine. */
+static int64_t read_token(const source *s, const char *key, size_t vocabulary)
+{
+    const json_t *value = json_object_get(s->root, key);
+    if (!json_is_integer(value) || json_integer_value(value) < 0) return -1;
+    const json_int_t id = json_integer_value(value);
+    return (unsigned long long)id < vocabulary ? (int64_t)id : -1;
+}
+
 qsr_status gpt2_config_read(const char *path, gpt2_config *ret, qsr_error *e)
 {
     json_t *root;
@@ -129,6 +138,8 @@ qsr_status gpt2_config_read(const char *path, gpt2_config *ret, qsr_error *e)
     if (!status) status = read_flag(&s, "tie_word_embeddings", &ret->tied);
     if (!status) status = read_counts(&s, ret);
     if (!status) status = read_epsilon(&s, &ret->epsilon);
+    ret->bos = read_token(&s, "bos_token_id", ret->vocabulary);
+    ret->eot = read_token(&s, "eos_token_id", ret->vocabulary);
     json_decref(root);
     return status;
 }

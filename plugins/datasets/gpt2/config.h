@@ -4,6 +4,7 @@
 #define GPT2_CONFIG_H
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -19,6 +20,7 @@ typedef struct {
     bool tied;         /* tie_word_embeddings: wte is the head as well */
     bool scale_by_width, scale_by_layer; /* scale_attn_weights: scores / sqrt(d / heads);
                                             scale_attn_by_inverse_layer_idx: / (layer + 1) */
+    int64_t bos, eot;  /* bos_token_id, eos_token_id; -1: not there, or no id of the vocabulary */
 } gpt2_config;
 
 /* Refuses what this plugin would compute wrongly: other activation functions than the tanh form of GELU (under any of its

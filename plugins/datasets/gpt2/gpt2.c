@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/fs.h"
 #include "base/sizes.h"
+#include "exclude.h"
 #include "forward.h"
 #include "splice.h"
 #include "tokens.h"
@@ -16,6 +17,7 @@
 struct gpt2_options {
     const char *model, *tokens, *site, *convention;
     int64_t layer, context, forward_contexts;
+    qsr_strings exclude;
 };
 
 struct qsr_instance {
@@ -23,6 +25,7 @@ struct qsr_instance {
     gpt2_model model;
     gpt2_tokens tokens;
     gpt2_plan plan;
+    exclude_set exclude;
     uint64_t units;
     size_t at_once; /* forward_contexts */
     size_t n_taps;
@@ -120,6 +123,16 @@ static qsr_status open_tokens(qsr_instance *self, const struct gpt2_options *o)
                             o->tokens, count, o->context);
 }
 
+static qsr_status open_exclude(qsr_instance *self, const struct gpt2_options *o)
+{
+    const gpt2_config *c = &self->model.config;
+    const exclude_name names[] = {
+        {"bos", c->bos, "config.json has no usable bos_token_id: give the id as a number"},
+        {"eot", c->eot, "config.json has no usable eos_token_id: give the id as a number"},
+    };
+    return exclude_create(self->host, &o->exclude, names, sizeof names / sizeof *names, c->vocabulary, &self->exclude);
+}
+
 static qsr_status create_taps(const qsr_host *host, const qsr_shape *shape, const void *const *options, size_t n,
                               size_t *ret_tap, qsr_instance **ret_instance)
 {
@@ -133,6 +146,7 @@ static qsr_status create_taps(const qsr_host *host, const qsr_shape *shape, cons
     if (!self->tap_place) return QSR_E_NOMEM;
     qsr_status status = open_model(self, options, ret_tap);
     if (!status) status = open_tokens(self, o);
+    if (!status) status = open_exclude(self, o);
     self->at_once = (size_t)o->forward_contexts;
     if (!status)
         status = gpt2_plan_make(host, &self->model, self->at_once, (size_t)o->context, strcmp(o->convention, "centered") == 0,
@@ -216,10 +230,34 @@ static qsr_status splice_run(const qsr_instance *self, const uint64_t *units, si
 
 static size_t splice_bytes(const qsr_instance *self) { return gpt2_splice_bytes(&self->plan, self->n_taps); }
 
+/* ---- quasar.tokens/1 --------------------------------------------------------------------------------------------- */
+
+/* Documents have no marks in a plain file of ids. */
+static qsr_status tokens(const qsr_instance *self, const uint64_t *units, size_t n, int64_t *ret_token, uint64_t *ret_document)
+{
+    const size_t context = self->plan.context;
+    for (size_t i = 0; ret_token && i < n; i++)
+        gpt2_tokens_read(&self->tokens, (size_t)units[i] * context, context, ret_token + i * context);
+    if (ret_document && n) memset(ret_document, 0, n * context * sizeof *ret_document);
+    return QSR_OK;
+}
+
+static qsr_status mask(const qsr_instance *self, const uint64_t *units, size_t n, uint8_t *ret_keep)
+{
+    const size_t context = self->plan.context;
+    if (!self->exclude.count) return QSR_END;
+    int64_t *ids = self->host->scratch(self->host, context, sizeof *ids);
+    if (!ids) return QSR_E_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        gpt2_tokens_read(&self->tokens, (size_t)units[i] * context, context, ids);
+        exclude_mask(&self->exclude, ids, context, ret_keep + i * context);
+    }
+    return QSR_OK;
+}
+
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static const char *const conventions[] = {"raw", "centered", NULL};
-
 
 static const qsr_option options_table[] = {
     QSR_OPT(struct gpt2_options, model,
@@ -245,6 +283,7 @@ static const qsr_option options_table[] = {
     QSR_OPT(struct gpt2_options, forward_contexts,
             .help = "contexts in one pass through the model: more make larger matrix products and take more memory",
             .unit = "contexts", .flags = QSR_OPT_RANGE, .min = 1, .max = 4096, .def = "8"),
+    QSR_OPT(struct gpt2_options, exclude, .help = EXCLUDE_HELP, .flags = QSR_OPT_OPTIONAL),
 };
 
 static const qsr_dataset_ops ops = {.struct_size = sizeof ops, .describe = describe, .read = read};
@@ -254,11 +293,13 @@ static const qsr_taps_ops taps_ops = {.struct_size = sizeof taps_ops, .create = 
 static const qsr_splice_ops splice_ops = {
     .struct_size = sizeof splice_ops, .ready = splice_ready, .run = splice_run, .bytes = splice_bytes};
 
+static const qsr_tokens_ops tokens_ops = {.struct_size = sizeof tokens_ops, .tokens = tokens, .mask = mask};
+
 static const void *extension(const char *id)
 {
     if (strcmp(id, QSR_EXT_TAPS) == 0) return &taps_ops;
     if (strcmp(id, QSR_EXT_SPLICE) == 0) return &splice_ops;
-    return NULL;
+    return strcmp(id, QSR_EXT_TOKENS) == 0 ? &tokens_ops : NULL;
 }
 
 static const qsr_plugin plugin = {

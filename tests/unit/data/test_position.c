@@ -7,6 +7,14 @@ typedef struct {
     qsr_cursor *cursor;
 } stream;
 
+/* Without a mask it cannot fail. */
+static qsr_position position_of(qsr_cursor *c, uint64_t row)
+{
+    qsr_position at;
+    assert_int_equal(qsr_cursor_position_of(c, row, &at, NULL), QSR_OK);
+    return at;
+}
+
 static qsr_cursor *new_cursor(const stream *s)
 {
     qsr_cursor *cursor;
@@ -71,11 +79,11 @@ static void positions_are_where_reading_arrives(void **state)
         size_t n = (size_t)qsr_cursor_epoch_rows(s.cursor) * 7 / 2;
         qsr_cursor *jumping = new_cursor(&s);
         for (size_t row = 0; row < n; row++) {
-            qsr_position want = qsr_cursor_tell(s.cursor), got = qsr_cursor_position_of(s.cursor, row);
+            qsr_position want = qsr_cursor_tell(s.cursor), got = position_of(s.cursor, row);
             if (want.epoch != got.epoch || want.window != got.window || want.offset != got.offset)
                 fail_msg("%s: row %zu", shapes[i], row);
             qsr_cursor_seek(jumping,
-                            qsr_cursor_position_of(jumping, n - 1 - row)); /* from behind, so that each jump is one */
+                            position_of(jumping, n - 1 - row)); /* from behind, so that each jump is one */
             qsr_cursor_seek(jumping, got);
             float *a = next(s.cursor, 1, 1), *b = next(jumping, 1, 1);
             assert_memory_equal(a, b, FAKE_WIDTH * sizeof *a);
@@ -98,10 +106,10 @@ static void positions_end_with_the_last_epoch(void **state)
     assert_int_equal(got, 56);
     static const uint64_t beyond[] = {56, 57, 1000, UINT64_MAX};
     for (size_t i = 0; i < FAKE_COUNT(beyond); i++) {
-        qsr_position at = qsr_cursor_position_of(s.cursor, beyond[i]), end = qsr_cursor_tell(s.cursor);
+        qsr_position at = position_of(s.cursor, beyond[i]), end = qsr_cursor_tell(s.cursor);
         assert_true(at.epoch == end.epoch && at.window == end.window && at.offset == end.offset);
     }
-    qsr_cursor_seek(s.cursor, qsr_cursor_position_of(s.cursor, 55));
+    qsr_cursor_seek(s.cursor, position_of(s.cursor, 55));
     assert_int_equal(qsr_cursor_next(s.cursor, 60, rows, &got, NULL), QSR_END);
     assert_int_equal(got, 1);
     close_stream(&s);
@@ -113,7 +121,7 @@ static void data_without_end_has_one_epoch(void **state)
     stream s;
     open_stream("units: 0, rows: 4, buffer: 12", 8, &s);
     assert_true(qsr_cursor_epoch_rows(s.cursor) == UINT64_MAX);
-    qsr_position at = qsr_cursor_position_of(s.cursor, 1000);
+    qsr_position at = position_of(s.cursor, 1000);
     assert_true(at.epoch == 0 && at.window == 83 && at.offset == 4);
     free(next(s.cursor, 996, 7));
     float *a = next(s.cursor, 4, 4), *b = next(s.cursor, 8, 8);

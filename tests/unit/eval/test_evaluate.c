@@ -61,6 +61,40 @@ static void same_values(const qsr_evaluation *a, const qsr_evaluation *b)
     assert_memory_equal(a->metrics.firing, b->metrics.firing, sizeof a->metrics.firing);
 }
 
+/* Rows that are left out at the end of the held-out ones might as well not be there. */
+static void rows_left_out_are_not_scored(void **state)
+{
+    (void)state;
+    static const int cuts[][3] = {{1, 1, 1}, {5, 7, 2}, {20, 2, 3}};
+    qsr_arena arena = {0};
+    char *csv = qsr_path_join(&arena, test_folder(), "left-out.csv");
+    for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
+        size_t n[2];
+        char *text[2];
+        qsr_evaluation evaluation[2];
+        for (size_t i = 0; i < 2; i++) { /* of the rows 2300 to 2999, 2300 to 2779 remain */
+            bench *b = open_bench("topk, k: 5", "token", i ? cuts[c][0] : 1, cuts[c][1], (unsigned)cuts[c][2]);
+            qsr_dataset_close(&b->data);
+            qsr_spec_free(b->spec);
+            b->spec = bench_spec("name: judge\ndataset: {plugin: counted, d_in: %d, index: false, units: %d, rows_per_unit: %d, "
+                                 "units_per_read: %d%s}\nactivation: {plugin: topk, k: 5}\nsae: {d_sae: %d}\n"
+                                 "train: {tokens: 1000, batch: 100}\neval: {tokens: %d}\n",
+                                 D, i ? 3000 / cuts[c][0] : 2780, i ? cuts[c][0] : 1, cuts[c][1],
+                                 i ? ", drop_begin: 2780, drop_end: 3000" : "", D_SAE, i ? 700 : 480);
+            assert_ok(qsr_dataset_open(b->spec, bench_pool((unsigned)cuts[c][2]), &b->data, NULL));
+            judge(b, csv);
+            evaluation[i] = b->judged.evaluation;
+            text[i] = bench_file(&arena, test_folder(), "left-out.csv", &n[i]);
+            close_bench(b);
+        }
+        same_values(&evaluation[0], &evaluation[1]);
+        assert_true(qsr_evaluation_get(&evaluation[1], "tokens") == 480);
+        assert_int_equal(n[0], n[1]);
+        assert_memory_equal(text[0], text[1], n[0]);
+    }
+    qsr_arena_free(&arena);
+}
+
 static void how_rows_are_read_does_not_show(void **state)
 {
     (void)state;
@@ -199,6 +233,7 @@ static void unusable_rows_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_left_out_are_not_scored),
         cmocka_unit_test(how_rows_are_read_does_not_show), cmocka_unit_test(company_does_not_show),
         cmocka_unit_test(judging_changes_nothing),         cmocka_unit_test(values_agree_with_their_formulae),
         cmocka_unit_test(unusable_rows_are_named),

@@ -30,6 +30,8 @@ static const struct {
 } shapes[] = {
     {"plugin: counted, d_in: 24, index: false, units: 900, rows_per_unit: 3, skip_first: 1, buffer: 500",
      "d_sae: 301, normalize: dataset, b_dec_init: mean", 77, 5, 600},
+    {"plugin: counted, d_in: 24, index: false, units: 900, rows_per_unit: 3, skip_first: 1, buffer: 100, drop: 3",
+     "d_sae: 301, normalize: dataset, b_dec_init: mean", 77, 5, 600},
     {"plugin: synthetic, d_in: 53, features: 80, noise: 0.1, buffer: 1000",
      "d_sae: 301, normalize: token, b_dec_init: zero", 192, 4, 300},
     {"plugin: synthetic, d_in: 128, features: 80, firing: zipf, correlation: 0.5, buffer: 3000",

@@ -146,6 +146,9 @@ static void broken_plugins_fail_the_check_meant_for_them(void **state)
         {"datasets", "ends_early", "manners"},
         {"datasets", "crossed", "taps"},
         {"datasets", "mixed", "taps"},
+        {"datasets", "moody", "tokens"},
+        {"datasets", "unsure", "tokens"},
+        {"datasets", "loud", "tokens"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const qsr_module *module = NULL;
