@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
@@ -79,9 +80,11 @@ __attribute__((noinline)) static void print_real(char *buf, size_t n, int digits
     uselocale(old);
 }
 
+/* A text of up to DBL_DIG (FLT_DIG) digits survives the way to a normal number and back to as many digits, and %g drops zeros at its
+ * end: so the search for the shortest may begin there. */
 const char *qsr_real_text(double value, char *buf, size_t n)
 {
-    for (int digits = 1; digits <= 17; digits++) {
+    for (int digits = isnormal(value) ? DBL_DIG : 1; digits <= 17; digits++) {
         print_real(buf, n, digits, value);
         if (real_from(buf, NULL) == value) break;
     }
@@ -90,7 +93,7 @@ const char *qsr_real_text(double value, char *buf, size_t n)
 
 const char *qsr_float_text(float value, char *buf, size_t n)
 {
-    for (int digits = 1; digits <= 9; digits++) {
+    for (int digits = isnormal(value) ? FLT_DIG : 1; digits <= 9; digits++) {
         print_real(buf, n, digits, value);
         if ((float)real_from(buf, NULL) == value) break;
     }

@@ -42,6 +42,8 @@ static void print_files(const char *folder)
                  {"metrics.jsonl", "a line per logged step"},
                  {"timing.jsonl", "where the time went"},
                  {"tokens.csv", "diagnostics per evaluated token"},
+                 {"latents.csv", "numbers of every latent"},
+                 {"top_contexts.jsonl", "where each latent was most active"},
                  {"spec.yaml", "the resolved spec"},
                  {"manifest.json", "versions, machine, digests of inputs"},
                  {"checkpoint", "to go on from here"}};

@@ -1,5 +1,5 @@
 /* eval/afa: the AFA diagnostics of one token, judging an SAE from norms alone (arXiv 2503.24277), as pure functions in double.
- * May import: quasar/plugin.h, base/, math/, format/, plugin/, data/, model/ (this holds for the whole room; metric, afa,
+ * May import: quasar/plugin.h, base/, math/, spec/, format/, plugin/, data/, model/ (this holds for the whole room; metric, afa,
  * statistics, coherence, match and tokens-csv need base/ and math/ alone).
  *
  * A decoder writes x_hat = sum_j f_j W_j + b. The feature vector f~ has the components f_j ||W_j||, and ||b|| as one more: were all

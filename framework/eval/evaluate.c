@@ -32,6 +32,8 @@ typedef struct {
     uint64_t tiles;
     qsr_metric *metric;
     qsr_tokens_csv csv;
+    qsr_latents *latents;     /* NULL: not asked for */
+    qsr_neighbour *neighbour; /* [d_sae], likewise */
     qsr_first_error failed;
     const float *rows; /* of the group of tiles being scored */
     size_t rows_now;
@@ -42,6 +44,7 @@ typedef struct {
     const qsr_dataset *data;
     size_t group;       /* rows scored at once: whole tiles */
     float **rows;       /* [n_taps] rows read and not yet scored, from the front */
+    qsr_place *place;   /* where each of them stands in the data */
     size_t room, have;
     uint64_t next_unit; /* among the held-out ones */
     uint64_t rows_read;
@@ -75,7 +78,7 @@ static qsr_status create_scorer(qsr_judged *judged, scorer *s)
 {
     const qsr_params *p = &judged->sae->params;
     qsr_error *e = &judged->error;
-    *s = (scorer){.judged = judged, .sae = judged->sae, .csv = {.writer = {.fd = -1}}};
+    *s = (scorer){.judged = judged, .sae = judged->sae, .csv = {.writer = {.fd = -1}}, .neighbour = s->neighbour};
     s->n_work = qsr_pool_threads(s->sae->pool);
     s->work = qsr_xcalloc(s->n_work, sizeof *s->work);
     s->dec_norm = qsr_block_raw(p->d_sae, sizeof(float));
@@ -86,6 +89,8 @@ static qsr_status create_scorer(qsr_judged *judged, scorer *s)
     for (size_t i = 0; !status && i < s->n_work; i++) status = create_tile(s->sae, &s->work[i], e);
     if (!status) status = qsr_metric_create(p->d_in, p->d_sae, &s->metric, e);
     if (!status && judged->tokens_csv) status = qsr_tokens_csv_open(&s->csv, judged->tokens_csv, judged->layer, e);
+    if (!status && judged->latents.csv)
+        status = qsr_latents_create(p->d_sae, judged->latents.contexts ? judged->latents.top : 0, &s->latents, e);
     return status;
 }
 
@@ -94,6 +99,8 @@ static void destroy_scorer(scorer *s)
     for (size_t i = 0; s->work && i < s->n_work; i++) free_tile(&s->work[i]);
     free(s->work);
     qsr_block_free(s->dec_norm);
+    qsr_block_free(s->neighbour);
+    qsr_latents_free(s->latents);
     qsr_metric_free(s->metric);
     if (s->judged) qsr_tokens_csv_abort(&s->csv);
 }
@@ -110,6 +117,8 @@ static qsr_status create_reader(const qsr_dataset *data, reader *r, qsr_error *e
     size_t threads = qsr_pool_threads(data->pool);
     *r = (reader){.data = data, .group = threads * TILE, .rows = qsr_xcalloc(data->n_taps, sizeof *r->rows)};
     r->room = r->group + units_at_once(r, threads) * data->rows_per_unit;
+    r->place = qsr_block_raw(r->room, sizeof *r->place);
+    if (!r->place) return qsr_fail_nomem(e, "places of evaluation rows", r->room * sizeof *r->place);
     for (size_t tap = 0; tap < data->n_taps; tap++) {
         r->rows[tap] = qsr_block_raw(r->room, data->d_in * sizeof(float));
         if (!r->rows[tap]) return qsr_fail_nomem(e, "evaluation rows", r->room * data->d_in * sizeof(float));
@@ -121,6 +130,7 @@ static void destroy_reader(reader *r)
 {
     for (size_t tap = 0; r->rows && tap < r->data->n_taps; tap++) qsr_block_free(r->rows[tap]);
     free(r->rows);
+    qsr_block_free(r->place);
 }
 
 /* ---- scoring ----------------------------------------------------------------------------------------------------- */
@@ -153,8 +163,21 @@ static qsr_status score_task(void *arg, size_t begin, size_t end)
     return QSR_OK;
 }
 
+static void add_latents(const scorer *s, const qsr_place *place, size_t tiles)
+{
+    const qsr_code **codes = qsr_xcalloc(tiles, sizeof *codes);
+    const qsr_place **places = qsr_xcalloc(tiles, sizeof *places);
+    for (size_t i = 0; i < tiles; i++) {
+        codes[i] = &s->work[i].code;
+        places[i] = place + i * TILE;
+    }
+    qsr_latents_add(s->latents, s->sae->pool, codes, places, tiles);
+    free(codes);
+    free(places);
+}
+
 /* The rows of a group for one SAE: whole tiles unless they are the last. */
-static void score(scorer *s, const float *rows, size_t n)
+static void score(scorer *s, const float *rows, const qsr_place *place, size_t n)
 {
     if (s->judged->error.code) return;
     size_t tiles = qsr_div_up(n, TILE);
@@ -163,6 +186,7 @@ static void score(scorer *s, const float *rows, size_t n)
     qsr_first_error_init(&s->failed);
     qsr_status status = qsr_pool_run(s->sae->pool, tiles, 1, score_task, s);
     if (status) s->judged->error = s->failed.error;
+    else if (s->latents) add_latents(s, place, tiles);
     for (size_t i = 0; !status && i < tiles; i++) {
         const qsr_tile_sums *sums = s->work[i].sums;
         status = qsr_metric_add(s->metric, s->tiles++, sums, &s->judged->error);
@@ -173,10 +197,18 @@ static void score(scorer *s, const float *rows, size_t n)
 static void score_everybody(scorer *scorers, size_t n, reader *r, size_t rows)
 {
     size_t d = r->data->d_in;
-    for (size_t i = 0; i < n; i++) score(&scorers[i], r->rows[scorers[i].judged->tap], rows);
+    for (size_t i = 0; i < n; i++) score(&scorers[i], r->rows[scorers[i].judged->tap], r->place, rows);
     r->have -= rows;
+    memmove(r->place, r->place + rows, r->have * sizeof *r->place);
     for (size_t tap = 0; tap < r->data->n_taps; tap++)
         memmove(r->rows[tap], r->rows[tap] + rows * d, r->have * d * sizeof(float));
+}
+
+static void note_places(reader *r, const uint64_t *units, size_t n)
+{
+    size_t per_unit = r->data->rows_per_unit;
+    for (size_t i = 0; i < n * per_unit; i++)
+        r->place[r->have + i] = (qsr_place){units[i / per_unit], (uint32_t)(r->data->skip_first + i % per_unit)};
 }
 
 /* Of `rows` new rows behind those in the buffers, closes the gaps of those that a mask leaves out. */
@@ -191,6 +223,7 @@ static qsr_status leave_out(reader *r, const uint64_t *units, size_t n, size_t *
     for (size_t i = 0; !status && i < *rows; i++) {
         for (size_t tap = 0; keep[i] && tap < data->n_taps; tap++)
             memmove(r->rows[tap] + (r->have + kept) * d, r->rows[tap] + (r->have + i) * d, d * sizeof(float));
+        if (keep[i]) r->place[r->have + kept] = r->place[r->have + i];
         kept += keep[i];
     }
     free(keep);
@@ -208,6 +241,7 @@ static qsr_status read_more(reader *r, qsr_error *e)
     for (size_t i = 0; i < n; i++) units[i] = data->held_first + r->next_unit + i;
     for (size_t tap = 0; tap < data->n_taps; tap++) out[tap] = r->rows[tap] + r->have * data->d_in;
     qsr_status status = qsr_dataset_read_taps(data, units, n, out, e);
+    note_places(r, units, n);
     r->next_unit += n;
     uint64_t left = data->held_rows - r->rows_read;
     size_t got = n * data->rows_per_unit;
@@ -236,10 +270,11 @@ static qsr_status score_rows(scorer *scorers, size_t n, const qsr_dataset *data,
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
-static qsr_status judge_weights(const qsr_sae *sae, const qsr_dataset *data, qsr_evaluation *ret, qsr_error *e)
+static qsr_status judge_weights(const qsr_sae *sae, const qsr_dataset *data, qsr_evaluation *ret, qsr_neighbour *ret_neighbour,
+                                qsr_error *e)
 {
     const qsr_params *p = &sae->params;
-    qsr_status status = qsr_coherence_of(sae->pool, p->w_dec, p->d_sae, p->d_in, &ret->coherence, NULL, e);
+    qsr_status status = qsr_coherence_of(sae->pool, p->w_dec, p->d_sae, p->d_in, &ret->coherence, ret_neighbour, e);
     const qsr_truth_ops *truth = qsr_made_extension(data->made, QSR_EXT_TRUTH);
     if (status || !truth) return status;
     const float *features;
@@ -253,28 +288,46 @@ static qsr_status judge_weights(const qsr_sae *sae, const qsr_dataset *data, qsr
     return status;
 }
 
-static void conclude(scorer *s)
+static qsr_status write_latents(const scorer *s, const qsr_dataset *data, qsr_error *e)
+{
+    const qsr_latent_files *files = &s->judged->latents;
+    const qsr_sae *sae = s->sae;
+    qsr_status status = qsr_latents_write(s->latents, files->csv, qsr_metric_tokens(s->metric), &sae->params, s->dec_norm,
+                                          s->neighbour, sae->pool, e);
+    if (status || !files->contexts) return status;
+    return qsr_contexts_write(s->latents, files->contexts, data, files->width, e);
+}
+
+static void conclude(scorer *s, const qsr_dataset *data)
 {
     qsr_judged *judged = s->judged;
     if (!judged->error.code && judged->tokens_csv) qsr_tokens_csv_commit(&s->csv, &judged->error);
+    if (!judged->error.code && s->latents) write_latents(s, data, &judged->error);
     if (judged->error.code) return;
     qsr_metric_finish(s->metric, &judged->evaluation.metrics);
     judged->evaluation.scored = true;
+}
+
+static void judge_without_rows(qsr_judged *judged, scorer *s, const qsr_dataset *data)
+{
+    size_t d_sae = judged->sae->params.d_sae;
+    judged->evaluation = (qsr_evaluation){0};
+    judged->error = (qsr_error){0};
+    if (judged->latents.csv && data->held_rows && !(s->neighbour = qsr_block_raw(d_sae, sizeof *s->neighbour)))
+        qsr_fail_nomem(&judged->error, "nearest latents", d_sae * sizeof *s->neighbour);
+    else
+        judge_weights(judged->sae, data, &judged->evaluation, s->neighbour, &judged->error);
 }
 
 qsr_status qsr_evaluate(qsr_judged *judged, size_t n, const qsr_dataset *data, const qsr_evaluate_options *options, qsr_error *e)
 {
     scorer *scorers = qsr_xcalloc(n, sizeof *scorers);
     qsr_status status = QSR_OK;
-    for (size_t i = 0; i < n; i++) {
-        judged[i].evaluation = (qsr_evaluation){0};
-        judged[i].error = (qsr_error){0};
-        judge_weights(judged[i].sae, data, &judged[i].evaluation, &judged[i].error);
-    }
+    for (size_t i = 0; i < n; i++) judge_without_rows(&judged[i], &scorers[i], data);
     if (data->held_rows) {
         for (size_t i = 0; i < n; i++) create_scorer(&judged[i], &scorers[i]);
         status = score_rows(scorers, n, data, options, e);
-        for (size_t i = 0; !status && i < n; i++) conclude(&scorers[i]);
+        for (size_t i = 0; !status && i < n; i++) conclude(&scorers[i], data);
         for (size_t i = 0; i < n; i++) destroy_scorer(&scorers[i]);
     }
     free(scorers);

@@ -2,7 +2,7 @@
 #ifndef QSR_EVAL_EVALUATE_H
 #define QSR_EVAL_EVALUATE_H
 #include "data/dataset.h"
-#include "eval/coherence.h"
+#include "eval/contexts.h"
 #include "eval/match.h"
 #include "eval/metric.h"
 #include "model/sae.h"
@@ -15,12 +15,21 @@ typedef struct {
     qsr_match match;
 } qsr_evaluation;
 
+/* What to write about single latents. */
+typedef struct {
+    const char *csv;      /* path of latents.csv to write, or NULL: nothing is kept about latents */
+    const char *contexts; /* with csv: path of top_contexts.jsonl to write, or NULL */
+    size_t top;           /* contexts of a latent */
+    qsr_context_width width;
+} qsr_latent_files;
+
 /* One SAE to judge, and what became of it. */
 typedef struct {
     const qsr_sae *sae;
     size_t tap;               /* of the dataset, which rows it reads */
     const char *tokens_csv;   /* path to write, or NULL */
     int64_t layer;            /* for its first column; negative: unknown */
+    qsr_latent_files latents;
     qsr_evaluation evaluation; /* out */
     qsr_error error;          /* out: code != QSR_OK when this one failed; the others are judged all the same */
 } qsr_judged;

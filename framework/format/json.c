@@ -38,20 +38,21 @@ static void put_real(qsr_text *out, double value)
     if (strspn(text, "-0123456789") == strlen(text)) qsr_text_puts(out, ".0");
 }
 
-static void put_string(qsr_text *out, const char *text, size_t n)
+void qsr_json_quote(const char *text, size_t n, qsr_text *out)
 {
     static const char short_forms[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+    size_t plain = 0; /* where the bytes begin that stand as they are and are not yet written */
     qsr_text_puts(out, "\"");
     for (size_t i = 0; i < n; i++) {
-        const char *form = text[i] ? strchr(short_forms, text[i]) : NULL;
-        if (form) {
-            qsr_text_add(out, "\\%c", letters[form - short_forms]);
-        } else if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) {
-            qsr_text_add(out, "\\u%04x", (unsigned)text[i]);
-        } else {
-            qsr_text_append(out, text + i, 1);
-        }
+        unsigned char c = (unsigned char)text[i];
+        if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) continue;
+        if (i > plain) qsr_text_append(out, text + plain, i - plain);
+        plain = i + 1;
+        const char *form = c ? strchr(short_forms, c) : NULL;
+        if (form) qsr_text_add(out, "\\%c", letters[form - short_forms]);
+        else qsr_text_add(out, "\\u%04x", (unsigned)c);
     }
+    if (n > plain) qsr_text_append(out, text + plain, n - plain);
     qsr_text_puts(out, "\"");
 }
 
@@ -75,7 +76,7 @@ static void put_object(qsr_text *out, const json_t *object, int depth)
         if (!first) qsr_text_puts(out, ",");
         new_line(out, inner);
         const char *key = json_object_iter_key(at);
-        put_string(out, key, strlen(key));
+        qsr_json_quote(key, strlen(key), out);
         qsr_text_puts(out, depth < 0 ? ":" : ": ");
         put_value(out, json_object_iter_value(at), inner);
     }
@@ -107,7 +108,7 @@ static void put_value(qsr_text *out, const json_t *value, int depth)
         put_array(out, value, depth);
         break;
     case JSON_STRING:
-        put_string(out, json_string_value(value), json_string_length(value));
+        qsr_json_quote(json_string_value(value), json_string_length(value), out);
         break;
     case JSON_INTEGER:
         qsr_text_add(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));

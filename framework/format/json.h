@@ -22,4 +22,6 @@ qsr_status qsr_json_write(const char *path, const json_t *, qsr_error *e);
 void qsr_json_text(const json_t *, qsr_text *out);
 /* The same as one compact line without a newline, appended to `out`: {"step":0,"loss":0.25}. */
 void qsr_json_line(const json_t *, qsr_text *out);
+/* A text of n bytes, which must be UTF-8, as a JSON string in its quotes, appended to `out`. */
+void qsr_json_quote(const char *text, size_t n, qsr_text *out);
 #endif

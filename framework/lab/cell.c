@@ -400,6 +400,15 @@ void qsr_cell_close(qsr_cell *c)
     *c = (qsr_cell){.lock = -1, .over = true};
 }
 
+qsr_latent_files qsr_cell_latent_files(const qsr_spec *spec, const char *folder, qsr_arena *arena)
+{
+    const qsr_eval_options *o = &spec->eval;
+    qsr_latent_files files = {.top = (size_t)o->top_contexts, .width = {(size_t)o->context_before, (size_t)o->context_after}};
+    if (o->latents) files.csv = qsr_path_join(arena, folder, "latents.csv");
+    if (o->latents && files.top) files.contexts = qsr_path_join(arena, folder, "top_contexts.jsonl");
+    return files;
+}
+
 int64_t qsr_cell_layer(const qsr_spec *spec)
 {
     for (size_t i = 0; i < spec->dataset.plugin->n_options; i++) {

@@ -54,5 +54,7 @@ void qsr_cell_finish(qsr_cell *);
 void qsr_cell_fail(qsr_cell *, const qsr_error *);
 void qsr_cell_close(qsr_cell *);
 
+/* latents.csv and top_contexts.jsonl in `folder`, as the spec's eval block asks for them; paths in the arena. */
+qsr_latent_files qsr_cell_latent_files(const qsr_spec *, const char *folder, qsr_arena *);
 int64_t qsr_cell_layer(const qsr_spec *); /* of the dataset's hook; -1: it has none */
 #endif

@@ -240,16 +240,31 @@ static void diff_results(qsr_diff *d, const side *a, const side *b)
         add(d, "result.json", "other values", "differ", "differ", true);
 }
 
+static void diff_file(qsr_diff *d, const side *a, const side *b, const char *file, bool both_only)
+{
+    qsr_digest x, y;
+    bool in_a = !qsr_digest_file(qsr_path_join(&d->arena, a->folder, file), &x, NULL);
+    bool in_b = !qsr_digest_file(qsr_path_join(&d->arena, b->folder, file), &y, NULL);
+    if (both_only && !(in_a && in_b)) return;
+    if (in_a != in_b || (in_a && strcmp(x.hex, y.hex) != 0)) add(d, "files", file, in_a ? x.hex : NULL, in_b ? y.hex : NULL, true);
+}
+
+static bool same_option(const side *a, const side *b, const char *key)
+{
+    const char *x = parameter(a->record, key), *y = parameter(b->record, key);
+    return x == y || (x && y && strcmp(x, y) == 0);
+}
+
+/* What options outside the identity decide (eval.latents, how many contexts and how wide) is compared where both asked for the same. */
 static void diff_files(qsr_diff *d, const side *a, const side *b)
 {
     static const char *const files[] = {"sae/sae_weights.safetensors", "sae/cfg.json", "tokens.csv"};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        qsr_digest x, y;
-        bool in_a = !qsr_digest_file(qsr_path_join(&d->arena, a->folder, files[i]), &x, NULL);
-        bool in_b = !qsr_digest_file(qsr_path_join(&d->arena, b->folder, files[i]), &y, NULL);
-        if (in_a != in_b || (in_a && strcmp(x.hex, y.hex) != 0))
-            add(d, "files", files[i], in_a ? x.hex : NULL, in_b ? y.hex : NULL, true);
-    }
+    static const char *const widths[] = {"eval.top_contexts", "eval.context_before", "eval.context_after"};
+    bool alike = true;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) diff_file(d, a, b, files[i], false);
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) alike = alike && same_option(a, b, widths[i]);
+    diff_file(d, a, b, "latents.csv", true);
+    if (alike) diff_file(d, a, b, "top_contexts.jsonl", true);
 }
 
 qsr_status qsr_diff_make(const char *a, const char *b, qsr_diff *ret, qsr_error *e)

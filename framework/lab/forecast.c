@@ -45,7 +45,8 @@ static double measure_flops(qsr_pool *pool)
 
 /* ---- one cell ---------------------------------------------------------------------------------------------------- */
 
-enum { METRICS_LINE = 150, LOSS_KEY = 36, TIMING_LINE = 310, TOKEN_LINE = 64, REST = 8192 /* spec, manifest, result, cfg */ };
+enum { METRICS_LINE = 150, LOSS_KEY = 36, TIMING_LINE = 310, TOKEN_LINE = 64, LATENT_LINE = 75, CONTEXTS_LINE = 32,
+       CONTEXT = 64, CONTEXT_TEXT = 48, TOKEN_TEXT = 5, REST = 8192 /* spec, manifest, result, cfg */ };
 
 static size_t log_bytes(const qsr_spec *spec)
 {
@@ -53,12 +54,25 @@ static size_t log_bytes(const qsr_spec *spec)
     return lines * (METRICS_LINE + LOSS_KEY * spec->n_losses + TIMING_LINE);
 }
 
+/* latents.csv and top_contexts.jsonl */
+static size_t latent_bytes(const qsr_spec *spec)
+{
+    const qsr_eval_options *o = &spec->eval;
+    const qsr_plugin *data = spec->dataset.plugin;
+    if (!o->latents || !o->tokens) return 0;
+    bool has_tokens = data->extension && data->extension(QSR_EXT_TOKENS);
+    size_t window = (size_t)(o->context_before + 1 + o->context_after);
+    size_t context = CONTEXT + (has_tokens ? CONTEXT_TEXT + window * TOKEN_TEXT : 0);
+    size_t contexts = o->top_contexts ? CONTEXTS_LINE + (size_t)o->top_contexts * context : 0;
+    return (size_t)spec->sae.d_sae * (LATENT_LINE + contexts);
+}
+
 static void foresee_disk(const qsr_spec *spec, qsr_forecast_cell *c)
 {
     size_t d_sae = (size_t)spec->sae.d_sae, weights = (2 * c->d_in * d_sae + c->d_in + d_sae) * sizeof(float);
     uint64_t written = qsr_training_steps(&spec->train) / (uint64_t)spec->train.checkpoint_every + 1;
     c->checkpoint = 3 * weights + 16 * d_sae; /* with both moments, counters, a plugin's vectors */
-    c->left = weights + (size_t)spec->eval.tokens * TOKEN_LINE + log_bytes(spec) + REST;
+    c->left = weights + (size_t)spec->eval.tokens * TOKEN_LINE + latent_bytes(spec) + log_bytes(spec) + REST;
     c->disk = c->left + c->checkpoint * (written < 2 ? 1 : 2);
 }
 

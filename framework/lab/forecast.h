@@ -19,7 +19,7 @@ typedef struct {
     size_t memory;     /* of its learner */
     size_t checkpoint; /* bytes of one */
     size_t disk;       /* what it adds to the disk at most: two checkpoints and what it leaves */
-    size_t left;       /* what it leaves: sae/, tokens.csv, logs */
+    size_t left;       /* what it leaves: sae/, tokens.csv, latents.csv, contexts, logs */
     uint64_t steps;    /* to take */
     double seconds;    /* in steps, roughly; see below */
 } qsr_forecast_cell;

@@ -234,7 +234,8 @@ static void evaluate(group *g)
         if (c->over || !qsr_cell_trained(c)) continue;
         cell[n] = c;
         judged[n++] = (qsr_judged){.sae = &c->learner->sae, .tap = c->tap, .layer = qsr_cell_layer(c->spec),
-                                   .tokens_csv = g->data.held_rows ? qsr_store_path(&c->store, "tokens.csv") : NULL};
+                                   .tokens_csv = g->data.held_rows ? qsr_store_path(&c->store, "tokens.csv") : NULL,
+                                   .latents = qsr_cell_latent_files(c->spec, c->store.folder, &c->store.arena)};
     }
     qsr_error e = {0};
     double start = qsr_clock();

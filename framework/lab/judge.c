@@ -242,6 +242,7 @@ static qsr_status evaluate(judge_state *j, const qsr_judge_options *o, qsr_judge
     qsr_judged judged = {.sae = &j->sae, .layer = qsr_cell_layer(j->spec)};
     qsr_evaluate_options options = {o->ctx, o->progress};
     if (o->out && j->data.held_rows) judged.tokens_csv = qsr_path_join(&j->arena, o->out, "tokens.csv");
+    if (o->out) judged.latents = qsr_cell_latent_files(j->spec, o->out, &j->arena);
     size_t existed = o->out ? existing_part(o->out) : 0;
     qsr_status status = o->out ? qsr_mkdirs(o->out, e) : QSR_OK;
     if (!status) status = qsr_evaluate(&judged, 1, &j->data, &options, e);

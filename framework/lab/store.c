@@ -75,7 +75,8 @@ void qsr_store_release(qsr_store *s)
 
 qsr_status qsr_store_create(qsr_store *s, const qsr_spec *spec, qsr_error *e)
 {
-    static const char *const leftovers[] = {"result.json", "checkpoint", "tokens.csv", "sae", "metrics.jsonl", "timing.jsonl"};
+    static const char *const leftovers[] = {"result.json", "checkpoint",    "tokens.csv",   "latents.csv", "top_contexts.jsonl",
+                                            "sae",         "metrics.jsonl", "timing.jsonl", "stability.json"};
     qsr_status status = qsr_mkdirs(s->folder, e);
     if (!status) status = begin(s, e);
     for (size_t i = 0; !status && i < sizeof leftovers / sizeof *leftovers; i++)

@@ -1,7 +1,8 @@
 /* lab/store: the files of one cell (docs/ARCHITECTURE.md, files on disk):
  *
  *     <out>/<spec name>/<cell id>/
- *       spec.yaml manifest.json metrics.jsonl timing.jsonl result.json tokens.csv sae/{cfg.json,sae_weights.safetensors}
+ *       spec.yaml manifest.json metrics.jsonl timing.jsonl result.json tokens.csv latents.csv top_contexts.jsonl
+ *       sae/{cfg.json,sae_weights.safetensors}
  *
  * metrics.jsonl, result.json and sae/ hold no times, hosts or thread counts, so that cmp can compare two runs. While a cell is open
  * its folder also holds `.reserve`, a few KiB that are given back when it fails, so that the reason fits on a full disk. */

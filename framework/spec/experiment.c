@@ -89,6 +89,15 @@ static const qsr_option train_options[] = {
 static const qsr_option eval_options[] = {
     QSR_OPT(qsr_eval_options, tokens, .help = "rows at the end of the data that are held out and scored; 0: none",
             .unit = "tokens", .flags = QSR_OPT_RANGE, .min = 0, .max = MOST, .def = "65_536"),
+    QSR_OPT(qsr_eval_options, latents, .help = "write latents.csv: frequency, activations, norm and nearest neighbour of every latent",
+            .flags = QSR_OPT_NO_ID, .def = "true"),
+    QSR_OPT(qsr_eval_options, top_contexts,
+            .help = "with latents: rows of largest activation to write for each latent, to top_contexts.jsonl; 0: no such file",
+            .unit = "rows", .flags = QSR_OPT_RANGE | QSR_OPT_NO_ID, .min = 0, .max = 1000, .def = "5"),
+    QSR_OPT(qsr_eval_options, context_before, .help = "tokens of text before each of those rows, where the dataset knows its tokens",
+            .unit = "tokens", .flags = QSR_OPT_RANGE | QSR_OPT_NO_ID, .min = 0, .max = 4096, .def = "16"),
+    QSR_OPT(qsr_eval_options, context_after, .help = "tokens of text after them", .unit = "tokens",
+            .flags = QSR_OPT_RANGE | QSR_OPT_NO_ID, .min = 0, .max = 4096, .def = "8"),
 };
 
 #define ROWS(table_)                                                                                                       \

@@ -61,6 +61,8 @@ typedef struct {
 
 typedef struct {
     int64_t tokens;
+    bool latents;
+    int64_t top_contexts, context_before, context_after;
 } qsr_eval_options;
 
 /* The parts of a spec that the host itself reads; spec/experiment.h has their tables. */

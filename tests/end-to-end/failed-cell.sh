@@ -21,13 +21,13 @@ grep -q '"status": "completed"' runs/fine/*/result.json || fail "the cell withou
 for name in overflows nan; do
     grep -q '"status": "failed"' runs/$name/*/result.json || fail "$name is not marked as failed"
     [ "$(wc -l <"$(echo runs/$name/*/metrics.jsonl)")" -eq 3 ] || fail "$name should have logged three steps"
-    [ -z "$(find runs/$name -name 'sae*' -o -name tokens.csv)" ] || fail "$name left more than it made"
+    [ -z "$(find runs/$name -name 'sae*' -o -name tokens.csv -o -name latents.csv -o -name top_contexts.jsonl)" ] || fail "$name left more than it made"
 done
 grep -q '"reason": "row 36 of counted has nan in column 2: data must be finite"' runs/nan/*/result.json || fail "no reason"
 
 # The finished cell is what it is alone.
 expect 0 run fine.yaml --out alone --plugin-dir "$plugins" --quiet
-for file in metrics.jsonl result.json tokens.csv sae/cfg.json sae/sae_weights.safetensors; do
+for file in metrics.jsonl result.json tokens.csv latents.csv top_contexts.jsonl sae/cfg.json sae/sae_weights.safetensors; do
     cmp runs/fine/*/$file alone/fine/*/$file || fail "$file depends on cells that fail"
 done
 

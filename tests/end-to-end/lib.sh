@@ -47,7 +47,7 @@ exactly() {
 
 # The bytes of one run, or of all runs below a folder, that equal runs agree in: a line for each file, with its digest.
 bytes_of() {
-    (cd "$1" && find . \( -name metrics.jsonl -o -name result.json -o -name tokens.csv -o -path '*/sae/*' \) -type f | sort | xargs cksum)
+    (cd "$1" && find . \( -name metrics.jsonl -o -name result.json -o -name tokens.csv -o -name latents.csv -o -name top_contexts.jsonl -o -path '*/sae/*' \) -type f | sort | xargs cksum)
 }
 
 # same_bytes A B: two folders of runs hold the same cells with the same bytes.

@@ -16,7 +16,7 @@ expect 0 show small.yaml --id
 id=$(cat out)
 expect 0 run small.yaml --out runs --threads 1
 [ "$(ls runs)" = small ] && [ "$(ls runs/small)" = "$id" ] || fail "runs/small/$id is not what was made"
-for file in spec.yaml manifest.json metrics.jsonl timing.jsonl result.json tokens.csv sae/cfg.json sae/sae_weights.safetensors; do
+for file in spec.yaml manifest.json metrics.jsonl timing.jsonl result.json tokens.csv latents.csv top_contexts.jsonl sae/cfg.json sae/sae_weights.safetensors; do
     [ -s "runs/small/$id/$file" ] || fail "no $file"
 done
 said out "small  $id  completed"
@@ -30,7 +30,7 @@ expect 0 run small.yaml --out two --threads 2 --quiet
 [ ! -s err ] || fail "--quiet is not quiet"
 expect 0 run small.yaml --out three --threads 3 --quiet train.log_every=1
 for other in two three; do
-    for file in result.json tokens.csv sae/cfg.json sae/sae_weights.safetensors; do
+    for file in result.json tokens.csv latents.csv top_contexts.jsonl sae/cfg.json sae/sae_weights.safetensors; do
         cmp "runs/small/$id/$file" "$other/small/$id/$file" || fail "$file depends on threads or logging"
     done
 done
@@ -57,7 +57,9 @@ said out "NAME"
 # Judged again from disk, the numbers are the same; where the spec and cfg.json disagree nothing is judged.
 expect 0 eval "runs/small/$id" --spec small.yaml --out judged --quiet
 said out "on rows it was not trained on"
-cmp "runs/small/$id/tokens.csv" judged/tokens.csv || fail "eval and run disagree"
+for file in tokens.csv latents.csv top_contexts.jsonl; do
+    cmp "runs/small/$id/$file" "judged/$file" || fail "eval and run disagree about $file"
+done
 grep -q '"held_out": true' judged/result.json || fail "held_out should be true"
 expect 0 eval "runs/small/$id/sae" --spec small.yaml eval.tokens=100
 said out "is not known"

@@ -176,7 +176,7 @@ static void files_of_a_run_do_not_show_threads(void **state)
 {
     (void)state;
     static const char *const outs[] = {"one", "two", "three", "again"};
-    static const char *const files[] = {"metrics.jsonl", "result.json", "tokens.csv", "sae/cfg.json",
+    static const char *const files[] = {"metrics.jsonl", "result.json", "tokens.csv", "latents.csv", "top_contexts.jsonl", "sae/cfg.json",
                                         "sae/sae_weights.safetensors"};
     for (size_t l = 1; l < LEARNERS; l += 3) { /* batchtopk with auxk, jumprelu */
         qsr_spec *spec = synthetic_spec(l, 0, 1);
@@ -216,7 +216,7 @@ static void log_every_decides_which_lines_appear(void **state)
         assert_string_equal(some[1], all[3]);
         assert_string_equal(some[2], all[4]);
         assert_string_equal(specs[0]->id, specs[1]->id);
-        static const char *const files[] = {"result.json", "tokens.csv", "sae/cfg.json", "sae/sae_weights.safetensors"};
+        static const char *const files[] = {"result.json", "tokens.csv", "latents.csv", "top_contexts.jsonl", "sae/cfg.json", "sae/sae_weights.safetensors"};
         for (size_t i = 0; i < 4; i++) bench_same_file(dense.folder, sparse.folder, files[i]);
         for (size_t i = 0; i < 2; i++) qsr_spec_free(specs[i]);
         qsr_arena_free(&arena);

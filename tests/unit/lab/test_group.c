@@ -9,7 +9,7 @@
 #include "format/npy.h"
 #include "lab/run.h"
 
-static const char *const result_files[] = {"metrics.jsonl", "result.json", "tokens.csv", "sae/sae_weights.safetensors"};
+static const char *const result_files[] = {"metrics.jsonl", "result.json", "tokens.csv", "latents.csv", "top_contexts.jsonl", "sae/sae_weights.safetensors"};
 
 static qsr_spec *make_spec(int k)
 {

@@ -10,8 +10,8 @@
 #include "format/npy.h"
 #include "format/safetensors.h"
 
-static const char *const files[] = {"manifest.json", "metrics.jsonl", "result.json", "sae",
-                                    "spec.yaml",     "timing.jsonl",  "tokens.csv"};
+static const char *const files[] = {"latents.csv", "manifest.json", "metrics.jsonl", "result.json",       "sae",
+                                    "spec.yaml",   "timing.jsonl",  "tokens.csv",    "top_contexts.jsonl"};
 
 /* ---- looking at runs --------------------------------------------------------------------------------------------- */
 
@@ -50,8 +50,8 @@ static const char *word_at(const json_t *json, const char *key)
 
 static void same_results(const char *a, const char *b)
 {
-    static const char *const same[] = {"metrics.jsonl", "result.json", "tokens.csv", "sae/cfg.json",
-                                       "sae/sae_weights.safetensors"};
+    static const char *const same[] = {"metrics.jsonl", "result.json",  "tokens.csv",
+                                       "latents.csv",   "sae/cfg.json", "sae/sae_weights.safetensors", "top_contexts.jsonl"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) bench_same_file(a, b, same[i]);
 }
 
