@@ -145,7 +145,7 @@ static qsr_status score_tile(scorer *s, size_t index, qsr_error *e)
     qsr_sae_centre(sae, w->x, rows, w->xc);
     qsr_status status = qsr_sae_encode(sae, QSR_EVAL, w->xc, rows, 0, rows, &w->encoder, &w->code, e);
     if (status) return status;
-    qsr_sae_decode(sae, &w->code, w->xhat);
+    qsr_sae_decode(sae, &w->code, w->xhat, NULL);
     qsr_denormalise_rows(w->scale, w->xhat, rows, d, w->raw_hat);
     qsr_metric_tile tile = {.rows = rows, .d_in = d, .d_sae = sae->params.d_sae, .raw = raw, .raw_hat = w->raw_hat, .x = w->x,
                             .x_hat = w->xhat, .scale = w->scale, .code = &w->code, .dec_norm = s->dec_norm,

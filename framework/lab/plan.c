@@ -18,14 +18,16 @@ size_t qsr_plan_default_memory(void)
     return kib ? (size_t)kib * 1024 / 10 * 7 : (size_t)4 << 30;
 }
 
-/* Weights, gradients and two moments, and the packed encoder; the batch thrice (raw, x, xhat); per thread a block of pre-activations and a code of
- * half density. */
+/* Weights, gradients and two moments, and the packed encoder; the batch thrice (raw, x, xhat), and what of it waits for the weight gradients, with its
+ * codes; per thread a block of pre-activations and a code of half density. */
 size_t qsr_plan_cell_bytes(const qsr_spec *spec, size_t d_in, unsigned threads)
 {
     size_t d_sae = (size_t)spec->sae.d_sae, batch = (size_t)spec->train.batch;
     if (d_in == 0) d_in = qsr_max_size(d_sae / 8, 1);
     size_t rows = qsr_block_rows(batch);
-    return 9 * d_in * d_sae * sizeof(float) + 3 * batch * d_in * sizeof(float) + threads * rows * (d_sae * 10 + d_in * 8);
+    size_t waiting = qsr_min_size(batch, qsr_max_size(threads, QSR_BLOCKS_IN_FLIGHT) * rows);
+    size_t codes = qsr_min_size(QSR_WAITING_ENTRIES, qsr_max_size(waiting / 16, threads * rows / 2) * d_sae) * 20;
+    return 9 * d_in * d_sae * sizeof(float) + (3 * batch + 2 * waiting) * d_in * sizeof(float) + threads * rows * d_sae * 8 + codes;
 }
 
 static size_t shuffle_bytes(const qsr_spec *spec, size_t d_in) { return (size_t)spec->data.buffer * d_in * sizeof(float); }

@@ -8,14 +8,7 @@
 enum { LANES = 16 };
 typedef float lanes __attribute__((vector_size(64), aligned(4), may_alias));
 
-static inline lanes load(const float *p)
-{
-    lanes v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline void store(float *p, lanes v) { memcpy(p, &v, sizeof v); }
+static inline lanes load(const float *p) { return *(const lanes *)p; }
 
 static inline float sum_lanes(lanes v)
 {
@@ -44,64 +37,6 @@ static void axpy(float alpha, const float *x, float *y, size_t d)
     for (size_t i = 0; i < d; i++) y[i] += alpha * x[i];
 }
 
-/* A strip of BLOCK vectors of the output stays in registers while the row's entries go by. */
-#define BLOCK 8
-
-static void decode_strip(const uint32_t *latent, const float *value, size_t n, const float *w, size_t d, const float *bias,
-                         float *out)
-{
-    lanes sum[BLOCK];
-    for (int b = 0; b < BLOCK; b++) sum[b] = bias ? load(bias + b * LANES) : (lanes){0};
-    for (size_t e = 0; e < n; e++) {
-        const float *row = w + (size_t)latent[e] * d;
-        lanes factor = value[e] - (lanes){0};
-        for (int b = 0; b < BLOCK; b++) sum[b] += factor * load(row + b * LANES);
-    }
-    for (int b = 0; b < BLOCK; b++) store(out + b * LANES, sum[b]);
-}
-
-static void decode_row(const uint32_t *latent, const float *value, size_t n, const float *w, size_t d, const float *bias,
-                       float *out)
-{
-    size_t i = 0;
-    for (; i + BLOCK * LANES <= d; i += BLOCK * LANES)
-        decode_strip(latent, value, n, w + i, d, bias ? bias + i : NULL, out + i);
-    if (i == d) return;
-    for (size_t j = i; j < d; j++) out[j] = bias ? bias[j] : 0;
-    for (size_t e = 0; e < n; e++) axpy(value[e], w + (size_t)latent[e] * d + i, out + i, d - i);
-}
-
-static void code_gradient_row(const uint32_t *latent, size_t n, const float *w, size_t d, const float *d_out, float *d_value)
-{
-    for (size_t e = 0; e < n; e++) d_value[e] += dot(w + (size_t)latent[e] * d, d_out, d);
-}
-
-enum { PAIR = 4 }; /* vectors of each of the two gradients held at once */
-
-static void gradient_strip(const qsr_use *use, size_t n, size_t i, float *d_dec, float *d_enc)
-{
-    lanes dec[PAIR], enc[PAIR];
-    for (int b = 0; b < PAIR; b++) dec[b] = load(d_dec + i + b * LANES), enc[b] = load(d_enc + i + b * LANES);
-    for (size_t u = 0; u < n; u++) {
-        lanes value = use[u].value - (lanes){0}, d_pre = use[u].d_pre - (lanes){0};
-        for (int b = 0; b < PAIR; b++) {
-            dec[b] += value * load(use[u].d_out + i + b * LANES);
-            enc[b] += d_pre * load(use[u].x + i + b * LANES);
-        }
-    }
-    for (int b = 0; b < PAIR; b++) store(d_dec + i + b * LANES, dec[b]), store(d_enc + i + b * LANES, enc[b]);
-}
-
-static void latent_gradients(const qsr_use *use, size_t n, size_t d, float *d_dec, float *d_enc)
-{
-    size_t i = 0;
-    for (; i + PAIR * LANES <= d; i += PAIR * LANES) gradient_strip(use, n, i, d_dec, d_enc);
-    for (size_t u = 0; u < n && i < d; u++) {
-        axpy(use[u].value, use[u].d_out + i, d_dec + i, d - i);
-        axpy(use[u].d_pre, use[u].x + i, d_enc + i, d - i);
-    }
-}
-
 static void adam(const qsr_adam_step *s, const float *g, float *w, float *m, float *v, size_t d)
 {
     for (size_t i = 0; i < d; i++) {
@@ -116,6 +51,9 @@ static void adam(const qsr_adam_step *s, const float *g, float *w, float *m, flo
 #define TEXT_OF(x_) TEXT_OF_(x_)
 #define TABLE_OF_(x_) qsr_kernels_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
+#define SPARSE_TABLE_OF_(x_) qsr_sparse_kernels_##x_
+#define SPARSE_TABLE_OF(x_) SPARSE_TABLE_OF_(x_)
+extern const qsr_sparse_kernels SPARSE_TABLE_OF(QSR_KERNELS);
 extern const qsr_kernels TABLE_OF(QSR_KERNELS);
-const qsr_kernels TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), dot,  axpy, decode_row, code_gradient_row, latent_gradients,
+const qsr_kernels TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), dot, axpy, &SPARSE_TABLE_OF(QSR_KERNELS),
                                            adam};

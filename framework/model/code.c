@@ -30,16 +30,33 @@ void qsr_code_free(qsr_code *c)
     *c = (qsr_code){0};
 }
 
-qsr_status qsr_code_copy(const qsr_code *from, qsr_code *ret, qsr_error *e)
+static void copy_entries(const qsr_code *from, qsr_code *to)
 {
     size_t n = from->row_begin[from->rows];
-    qsr_status status = qsr_code_alloc(from->rows, from->d_sae, n, from->planes, ret, e);
-    if (status) return status;
-    memcpy(ret->row_begin, from->row_begin, (from->rows + 1) * sizeof *ret->row_begin);
-    if (n == 0) return QSR_OK;
-    memcpy(ret->latent, from->latent, n * sizeof *ret->latent);
-    memcpy(ret->value, from->value, n * sizeof *ret->value);
-    for (uint32_t p = 0; p < from->planes; p++) memcpy(ret->plane[p], from->plane[p], n * sizeof *ret->plane[p]);
+    memcpy(to->row_begin, from->row_begin, (from->rows + 1) * sizeof *to->row_begin);
+    if (n == 0) return;
+    memcpy(to->latent, from->latent, n * sizeof *to->latent);
+    memcpy(to->value, from->value, n * sizeof *to->value);
+    for (uint32_t p = 0; p < from->planes; p++) memcpy(to->plane[p], from->plane[p], n * sizeof *to->plane[p]);
+}
+
+qsr_status qsr_code_copy(const qsr_code *from, qsr_code *ret, qsr_error *e)
+{
+    qsr_status status = qsr_code_alloc(from->rows, from->d_sae, from->row_begin[from->rows], from->planes, ret, e);
+    if (!status) copy_entries(from, ret);
+    return status;
+}
+
+qsr_status qsr_code_assign(const qsr_code *from, qsr_code *to, qsr_error *e)
+{
+    size_t n = from->row_begin[from->rows];
+    if (!to->row_begin || to->rows < from->rows || to->capacity < n || to->planes != from->planes) {
+        qsr_code_free(to);
+        qsr_status status = qsr_code_alloc(from->rows, from->d_sae, n + n / 8, from->planes, to, e); /* L0 drifts */
+        if (status) return status;
+    }
+    copy_entries(from, to);
+    to->rows = from->rows;
     return QSR_OK;
 }
 

@@ -9,6 +9,8 @@ qsr_status qsr_code_alloc(size_t rows, size_t d_sae, size_t capacity, uint32_t p
 void qsr_code_free(qsr_code *);
 /* An exact-size copy, for codes that must outlive their block. */
 qsr_status qsr_code_copy(const qsr_code *from, qsr_code *ret, qsr_error *e);
+/* The same into `to`, whose memory is used again where it has room; an empty qsr_code is fine. What `to` held is lost. */
+qsr_status qsr_code_assign(const qsr_code *from, qsr_code *to, qsr_error *e);
 /* Keeps the entries with keep[e] != 0, in place. */
 void qsr_code_compact(qsr_code *, const uint8_t *keep);
 /* The first entry of row r whose latent is >= `latent`. */

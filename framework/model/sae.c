@@ -5,7 +5,6 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/sizes.h"
-#include "math/kernel.h"
 #include "math/rows.h"
 #include "model/choose.h"
 
@@ -168,13 +167,8 @@ qsr_status qsr_sae_encode(const qsr_sae *sae, uint32_t mode, const float *xc, si
     return status;
 }
 
-void qsr_sae_decode(const qsr_sae *sae, const qsr_code *code, float *xhat)
+void qsr_sae_decode(const qsr_sae *sae, const qsr_code *code, float *xhat, qsr_sparse_count *count)
 {
-    const qsr_kernels *k = qsr_kernels_get();
-    size_t d = sae->params.d_in;
-    for (size_t r = 0; r < code->rows; r++) {
-        size_t begin = code->row_begin[r];
-        k->decode_row(code->latent + begin, code->value + begin, code->row_begin[r + 1] - begin, sae->params.w_dec, d,
-                      sae->params.b_dec, xhat + r * d);
-    }
+    const qsr_params *p = &sae->params;
+    qsr_sparse_decode(code, 0, (uint32_t)p->d_sae, p->w_dec, p->d_in, p->b_dec, xhat, count);
 }

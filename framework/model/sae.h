@@ -2,6 +2,7 @@
 #ifndef QSR_MODEL_SAE_H
 #define QSR_MODEL_SAE_H
 #include "math/product.h"
+#include "math/sparse.h"
 #include "model/code.h"
 #include "model/normalise.h"
 #include "model/params.h"
@@ -50,6 +51,6 @@ qsr_status qsr_sae_encode(const qsr_sae *, uint32_t mode, const float *xc, size_
 void qsr_sae_input_norms(const qsr_sae *, const float *xc, size_t rows, qsr_encoder *);
 /* The block as the activation's backward sees it: the same, without pre; the encoder holds its norms. */
 qsr_rows qsr_sae_rows(const qsr_sae *, uint32_t mode, size_t rows, size_t row0, size_t batch_rows, const qsr_encoder *);
-/* xhat[rows][d_in] = f W_dec + b_dec */
-void qsr_sae_decode(const qsr_sae *, const qsr_code *, float *xhat);
+/* xhat[rows][d_in] = f W_dec + b_dec; how the code was walked is added to `count` (NULL: nobody asks). */
+void qsr_sae_decode(const qsr_sae *, const qsr_code *, float *xhat, qsr_sparse_count *count);
 #endif

@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "base/sizes.h"
-#include "math/kernel.h"
 #include "train/prune.h"
 #include "train/view.h"
+
+/* Entries that a row of a late loss is taken to have. */
+enum { LATE_ENTRIES = 1000 };
 
 /* What the tasks of one batch share. */
 typedef struct {
@@ -48,19 +50,21 @@ static void observe(qsr_learner *l, size_t block, const qsr_code *code)
 static void decode(qsr_learner *l, size_t block, qsr_block_work *b)
 {
     observe(l, block, b->code);
-    qsr_sae_decode(&l->sae, b->code, l->xhat + b->row0 * l->d_in);
+    qsr_sae_decode(&l->sae, b->code, l->xhat + b->row0 * l->d_in, &b->walked);
     qsr_stopwatch_lap(&b->watch, QSR_PHASE_DECODE);
 }
 
 static qsr_status encode(batch_run *run, size_t block, qsr_block_work *b, qsr_error *e)
 {
     qsr_learner *l = run->l;
-    qsr_block_begin(b, block * l->block_rows, rows_of(l, block), l->d_in);
+    qsr_block_begin(b, &l->lanes[qsr_pool_worker()], block * l->block_rows, rows_of(l, block), l->d_in);
     qsr_sae_centre(&l->sae, rows_at(l, l->x, b), b->rows, b->xc);
-    qsr_status status = qsr_sae_encode(&l->sae, QSR_TRAIN, b->xc, b->rows, b->row0, l->batch, &b->encoder, &b->own, e);
+    qsr_status status = qsr_sae_encode(&l->sae, QSR_TRAIN, b->xc, b->rows, b->row0, l->batch, &b->lane->encoder, &b->lane->code, e);
     qsr_stopwatch_lap(&b->watch, QSR_PHASE_ENCODE);
-    b->watch.seconds[QSR_PHASE_ENCODE] -= b->encoder.selecting;
-    b->watch.seconds[QSR_PHASE_SELECT] += b->encoder.selecting;
+    if (!status) status = qsr_code_assign(&b->lane->code, &b->own, e);
+    qsr_stopwatch_lap(&b->watch, QSR_PHASE_SELECT);
+    b->watch.seconds[QSR_PHASE_ENCODE] -= b->lane->encoder.selecting;
+    b->watch.seconds[QSR_PHASE_SELECT] += b->lane->encoder.selecting;
     return status;
 }
 
@@ -120,7 +124,7 @@ static qsr_status activation_backward(qsr_learner *l, qsr_block_work *b, qsr_err
         pass_through(b);
         return QSR_OK;
     }
-    qsr_rows in = qsr_sae_rows(&l->sae, QSR_TRAIN, b->rows, b->row0, l->batch, &b->encoder);
+    qsr_rows in = qsr_sae_rows(&l->sae, QSR_TRAIN, b->rows, b->row0, l->batch, &b->lane->encoder);
     qsr_entry_grads grads = {.struct_size = sizeof grads, .d_value = b->d_value, .d_active = b->d_active, .d_pre = b->d_pre,
                              .d_param = {b->d_param[0], b->d_param[1]}};
     return qsr_made_finish(l->sae.activation, l->sae.ops->backward(l->sae.activation->instance, &in, b->code, &grads), e);
@@ -144,12 +148,7 @@ static qsr_status differentiate(batch_run *run, size_t block, qsr_block_work *b,
     status = qsr_block_add_stream(b, &main_stream, e);
     if (!status) status = judge(run, block, b, fresh, e);
     if (status) return status;
-    const qsr_kernels *k = qsr_kernels_get();
-    for (size_t r = 0; r < b->rows; r++) {
-        size_t begin = b->code->row_begin[r], n = b->code->row_begin[r + 1] - begin;
-        k->code_gradient_row(b->code->latent + begin, n, l->sae.params.w_dec, l->d_in, b->d_xhat + r * l->d_in,
-                             b->d_value + begin);
-    }
+    qsr_sparse_dots(b->code, 0, (uint32_t)l->d_sae, l->sae.params.w_dec, l->d_in, b->d_xhat, b->d_value, &b->walked);
     add_bias_share(l, b);
     status = activation_backward(l, b, e);
     qsr_stopwatch_lap(&b->watch, QSR_PHASE_CODE_GRADIENT);
@@ -171,11 +170,11 @@ static qsr_status first_half(batch_run *run, size_t block, qsr_block_work *b, qs
 static qsr_status second_half(batch_run *run, size_t block, qsr_block_work *b, qsr_error *e)
 {
     qsr_learner *l = run->l;
-    qsr_block_begin(b, block * l->block_rows, rows_of(l, block), l->d_in);
+    qsr_block_begin(b, &l->lanes[qsr_pool_worker()], block * l->block_rows, rows_of(l, block), l->d_in);
     qsr_sae_centre(&l->sae, rows_at(l, l->x, b), b->rows, b->xc);
     if (run->late) return judge(run, block, b, false, e);
     b->code = &l->kept[block];
-    qsr_sae_input_norms(&l->sae, b->xc, b->rows, &b->encoder); /* another block's are there by now */
+    qsr_sae_input_norms(&l->sae, b->xc, b->rows, &b->lane->encoder); /* another block's are there by now */
     return differentiate(run, block, b, false, e);
 }
 
@@ -199,24 +198,30 @@ static qsr_status decode_task(void *arg, size_t begin, size_t end)
     qsr_learner *l = arg;
     for (size_t block = begin; block < end; block++) {
         observe(l, block, &l->kept[block]);
-        qsr_sae_decode(&l->sae, &l->kept[block], l->xhat + block * l->block_rows * l->d_in);
+        qsr_sae_decode(&l->sae, &l->kept[block], l->xhat + block * l->block_rows * l->d_in, NULL);
     }
     return QSR_OK;
 }
 
-/* A group of blocks took as long as its slowest; each phase counts with the average over the blocks, the rest is `other`. */
+/* A group of blocks took as long as its slowest thread; each phase counts with the average over threads, the rest is `other`. */
 static void count_blocks(qsr_learner *l, size_t n)
 {
+    size_t threads = qsr_min_size(qsr_pool_threads(l->pool), n);
     double average = 0, wall = l->watch.seconds[QSR_PHASE_OTHER];
     qsr_stopwatch_lap(&l->watch, QSR_PHASE_OTHER);
     wall = l->watch.seconds[QSR_PHASE_OTHER] - wall;
     for (int p = 0; p < QSR_PHASES; p++) {
         double sum = 0;
         for (size_t i = 0; i < n; i++) sum += l->work[i].watch.seconds[p];
-        l->watch.seconds[p] += sum / (double)n;
-        average += sum / (double)n;
+        l->watch.seconds[p] += sum / (double)threads;
+        average += sum / (double)threads;
     }
     l->watch.seconds[QSR_PHASE_OTHER] -= average < wall ? average : wall;
+    for (size_t i = 0; i < n; i++) {
+        l->walked.by_row += l->work[i].walked.by_row;
+        l->walked.in_panels += l->work[i].walked.in_panels;
+        l->walked.as_tiles += l->work[i].walked.as_tiles;
+    }
 }
 
 /* The candidates of the blocks in flight. Here and not in their tasks, because prune is a serial call: no forward runs beside it. */
@@ -229,13 +234,25 @@ static qsr_status add_candidates(batch_run *run, size_t n, qsr_error *e)
     return status;
 }
 
-/* All blocks of the batch, as many in flight as there is work space for; weight gradients after each group. How many are in
- * flight does not show in the results: gradients add up in block order anyway. */
+/* How many blocks go together: the more there are, the fewer times a latent's gradients are fetched from memory, and the more
+ * codes wait. Their size is guessed from the step before. Which does not show in the results: gradients add up in block order. */
+static size_t blocks_together(const batch_run *run, bool gradients)
+{
+    const qsr_learner *l = run->l;
+    size_t threads = qsr_min_size(qsr_pool_threads(l->pool), l->n_work);
+    if (!gradients) return threads;
+    double per_row = run->late ? LATE_ENTRIES : l->report.l0 > 0 ? l->report.l0 : (double)l->d_sae;
+    double blocks = QSR_WAITING_ENTRIES / (per_row * (double)l->block_rows);
+    return blocks <= (double)threads ? threads : blocks >= (double)l->n_work ? l->n_work : (size_t)blocks;
+}
+
+/* All blocks of the batch, some in flight together; weight gradients after each group. */
 static qsr_status run_blocks(batch_run *run, bool gradients, qsr_error *e)
 {
     qsr_learner *l = run->l;
-    for (run->first = 0; run->first < l->n_blocks; run->first += l->n_work) {
-        size_t n = qsr_min_size(l->n_work, l->n_blocks - run->first);
+    size_t together = blocks_together(run, gradients);
+    for (run->first = 0; run->first < l->n_blocks; run->first += together) {
+        size_t n = qsr_min_size(together, l->n_blocks - run->first);
         qsr_status status = qsr_pool_run(l->pool, n, 1, block_task, run);
         count_blocks(l, n);
         if (status) {

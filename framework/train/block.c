@@ -5,21 +5,27 @@
 #include "base/arena.h"
 #include "base/sizes.h"
 
-qsr_status qsr_block_create(const qsr_sae *sae, size_t rows, uint32_t planes, qsr_block_work *ret, qsr_error *e)
+qsr_status qsr_lane_create(const qsr_sae *sae, size_t rows, uint32_t planes, qsr_lane *ret, qsr_error *e)
 {
-    size_t d = sae->params.d_in, d_sae = sae->params.d_sae, entries;
-    *ret = (qsr_block_work){0};
+    size_t d_sae = sae->params.d_sae, entries;
+    *ret = (qsr_lane){0};
     if (!qsr_mul_size(rows, d_sae, &entries)) return qsr_fail_nomem(e, "a block of codes", SIZE_MAX);
     qsr_status status = qsr_encoder_create(sae, rows, &ret->encoder, e);
-    if (!status) status = qsr_code_alloc(rows, d_sae, entries, planes, &ret->own, e);
-    if (!status) {
-        ret->xc = qsr_block_raw(rows, d * sizeof(float));
-        ret->d_xhat = qsr_block_raw(rows, d * sizeof(float));
-        ret->d_bias = qsr_block_raw(d, sizeof(double));
-        if (!ret->xc || !ret->d_xhat || !ret->d_bias) status = qsr_fail_nomem(e, "a block of rows", 2 * rows * d * sizeof(float));
-    }
-    if (status) qsr_block_destroy(ret);
+    if (!status) status = qsr_code_alloc(rows, d_sae, entries, planes, &ret->code, e);
+    if (status) qsr_lane_destroy(ret);
     return status;
+}
+
+void qsr_lane_destroy(qsr_lane *lane)
+{
+    qsr_encoder_free(&lane->encoder);
+    qsr_code_free(&lane->code);
+}
+
+qsr_status qsr_block_create(size_t d_in, float *xc, float *d_xhat, qsr_block_work *ret, qsr_error *e)
+{
+    *ret = (qsr_block_work){.xc = xc, .d_xhat = d_xhat, .d_bias = qsr_block_raw(d_in, sizeof(double))};
+    return ret->d_bias ? QSR_OK : qsr_fail_nomem(e, "a block's gradient", d_in * sizeof(double));
 }
 
 static void release_loose(qsr_block_work *b)
@@ -45,19 +51,18 @@ void qsr_block_destroy(qsr_block_work *b)
 {
     release_loose(b);
     release_gradients(b);
-    qsr_encoder_free(&b->encoder);
     qsr_code_free(&b->own);
-    qsr_block_free(b->xc);
-    qsr_block_free(b->d_xhat);
     qsr_block_free(b->d_bias);
     *b = (qsr_block_work){0};
 }
 
-void qsr_block_begin(qsr_block_work *b, size_t row0, size_t rows, size_t d_in)
+void qsr_block_begin(qsr_block_work *b, qsr_lane *lane, size_t row0, size_t rows, size_t d_in)
 {
     release_loose(b);
     b->watch = (qsr_stopwatch){0};
     qsr_stopwatch_start(&b->watch);
+    b->lane = lane;
+    b->walked = (qsr_sparse_count){0};
     b->row0 = row0;
     b->rows = rows;
     b->code = &b->own;

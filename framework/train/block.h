@@ -17,14 +17,24 @@ typedef struct {
 
 enum { QSR_MOST_STREAMS = 64 };
 
+/* What one thread works in: a block's pre-activations, and a code with room for all of them. */
+typedef struct {
+    qsr_encoder encoder;
+    qsr_code code;       /* capacity rows * d_sae */
+} qsr_lane;
+
+qsr_status qsr_lane_create(const qsr_sae *, size_t rows, uint32_t planes, qsr_lane *ret, qsr_error *e);
+void qsr_lane_destroy(qsr_lane *);
+
 typedef struct {
     size_t row0, rows;   /* place in the batch */
     qsr_stopwatch watch; /* of the thread that works on it, since qsr_block_begin */
-    qsr_encoder encoder;
-    qsr_code own;        /* capacity rows * d_sae */
+    qsr_lane *lane;      /* of the thread that works on it */
+    qsr_code own;        /* the block's code, exact size */
     const qsr_code *code; /* own, or the kept copy of the batch */
-    float *xc;           /* [rows][d_in] what was encoded */
+    float *xc;           /* [rows][d_in] what was encoded; borrowed, as the next */
     float *d_xhat;       /* [rows][d_in] */
+    qsr_sparse_count walked; /* how its sparse products were made */
     size_t entries;      /* room in the arrays below */
     float *d_value, *d_pre, *d_active, *d_norm, *d_param[2]; /* per entry; the last four when wanted */
     qsr_use_stream stream[QSR_MOST_STREAMS];
@@ -41,10 +51,11 @@ typedef struct {
     unsigned params;   /* how many d_param */
 } qsr_block_wants;
 
-qsr_status qsr_block_create(const qsr_sae *, size_t rows, uint32_t planes, qsr_block_work *ret, qsr_error *e);
+/* xc and d_xhat: [rows][d_in] each, of the caller. */
+qsr_status qsr_block_create(size_t d_in, float *xc, float *d_xhat, qsr_block_work *ret, qsr_error *e);
 void qsr_block_destroy(qsr_block_work *);
 /* Ready for the rows [row0, row0 + rows): no streams, d_bias 0. */
-void qsr_block_begin(qsr_block_work *, size_t row0, size_t rows, size_t d_in);
+void qsr_block_begin(qsr_block_work *, qsr_lane *, size_t row0, size_t rows, size_t d_in);
 /* Entry gradients for `code`, all 0. */
 qsr_status qsr_block_gradients(qsr_block_work *, const qsr_code *code, const qsr_block_wants *, qsr_error *e);
 /* Adds a stream; QSR_E_UNSUPPORTED beyond the limit. */

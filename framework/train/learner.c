@@ -86,6 +86,24 @@ static bool losses_want_norms(const qsr_spec *spec)
     return false;
 }
 
+static qsr_status create_work(qsr_learner *l, qsr_error *e)
+{
+    size_t threads = qsr_min_size(qsr_pool_threads(l->pool), l->n_blocks), block = l->block_rows * l->d_in;
+    qsr_status status = QSR_OK;
+    l->lanes = qsr_xcalloc(qsr_pool_threads(l->pool), sizeof *l->lanes);
+    for (; !status && l->n_lanes < qsr_pool_threads(l->pool); l->n_lanes++)
+        status = qsr_lane_create(&l->sae, l->block_rows, l->sae.ops->planes, &l->lanes[l->n_lanes], e);
+    if (status) return status;
+    size_t most = qsr_min_size(qsr_max_size(threads, QSR_BLOCKS_IN_FLIGHT), l->n_blocks);
+    l->work = qsr_xcalloc(most, sizeof *l->work);
+    l->xc = qsr_block_raw(most, block * sizeof(float));
+    l->d_xhat = qsr_block_raw(most, block * sizeof(float));
+    if (!l->xc || !l->d_xhat) return qsr_fail_nomem(e, "blocks of rows", 2 * most * block * sizeof(float));
+    for (; !status && l->n_work < most; l->n_work++)
+        status = qsr_block_create(l->d_in, l->xc + l->n_work * block, l->d_xhat + l->n_work * block, &l->work[l->n_work], e);
+    return status;
+}
+
 static qsr_status create_buffers(qsr_learner *l, qsr_error *e)
 {
     size_t rows = l->batch, d = l->d_in;
@@ -97,14 +115,7 @@ static qsr_status create_buffers(qsr_learner *l, qsr_error *e)
     l->l1_share = qsr_xcalloc(l->n_blocks, sizeof(double));
     if (l->keep) l->kept = qsr_xcalloc(l->n_blocks, sizeof *l->kept);
     if (!l->x || !l->xhat || !l->fired || !l->silent) return qsr_fail_nomem(e, "a batch of rows (train.batch)", 2 * rows * d * sizeof(float));
-    size_t in_flight = qsr_min_size(qsr_pool_threads(l->pool), l->n_blocks);
-    l->work = qsr_xcalloc(in_flight, sizeof *l->work);
-    for (size_t i = 0; i < in_flight; i++) {
-        qsr_status status = qsr_block_create(&l->sae, l->block_rows, l->sae.ops->planes, &l->work[i], e);
-        if (status) return status;
-        l->n_work++;
-    }
-    return QSR_OK;
+    return create_work(l, e);
 }
 
 qsr_status qsr_learner_create(const qsr_spec *spec, size_t d_in, qsr_pool *pool, qsr_learner **ret, const qsr_block **ret_blame,
@@ -159,14 +170,19 @@ static void free_buffers(qsr_learner *l)
 {
     for (size_t i = 0; i < l->n_work; i++) qsr_block_destroy(&l->work[i]);
     for (size_t b = 0; l->kept && b < l->n_blocks; b++) qsr_code_free(&l->kept[b]);
+    for (size_t i = 0; i < l->n_lanes; i++) qsr_lane_destroy(&l->lanes[i]);
     free(l->work);
+    free(l->lanes);
     free(l->kept);
     l->work = NULL;
+    l->lanes = NULL;
     l->kept = NULL;
-    l->n_work = 0;
-    qsr_block_free(l->x);
-    qsr_block_free(l->xhat);
-    l->x = l->xhat = NULL;
+    l->n_work = l->n_lanes = 0;
+    float **rows[] = {&l->x, &l->xhat, &l->xc, &l->d_xhat};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        qsr_block_free(*rows[i]);
+        *rows[i] = NULL;
+    }
     qsr_gradient_free(&l->gradient);
     qsr_adam_free(&l->adam);
 }

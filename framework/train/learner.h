@@ -39,8 +39,12 @@ typedef struct {
     bool coupled, keep;          /* rows of a batch decide together; codes of a whole batch are kept until its losses are known */
     qsr_block_wants wants;
     size_t block_rows, n_blocks; /* of a batch */
+    size_t n_lanes;
+    qsr_lane *lanes;             /* [n_lanes] by thread */
     size_t n_work;
-    qsr_block_work *work;        /* [n_work] blocks in flight */
+    qsr_block_work *work;        /* [n_work] blocks in flight at most: their codes wait together for the weight gradients */
+    float *xc, *d_xhat;          /* [n_work * block_rows][d_in] of the blocks in flight */
+    qsr_sparse_count walked;     /* of all steps: how the sparse products were made */
     qsr_code *kept;              /* [n_blocks], with keep */
     float *x, *xhat;             /* [batch][d_in] normalised rows, reconstructions */
     uint8_t *fired;              /* [d_sae] in this batch */
@@ -70,6 +74,9 @@ qsr_status qsr_learner_step(qsr_learner *, const float *raw, qsr_error *e);
 /* After a step without update, for tests and golden gradients: qsr_learner_gradients computes the gradient of one batch, before
  * clipping and projection, and leaves the weights alone. */
 qsr_status qsr_learner_gradients(qsr_learner *, const float *raw, qsr_error *e);
+
+/* Blocks whose codes may wait together, unless there are more threads: sparse codes of a whole batch of 4096. */
+enum { QSR_BLOCKS_IN_FLIGHT = 16, QSR_WAITING_ENTRIES = 3000000 }; /* entries: of some 20 bytes, unless a block has more */
 
 /* Rows in a block of a batch: a function of the batch size alone, since it is part of the arithmetic. */
 size_t qsr_block_rows(size_t batch);

@@ -4,14 +4,13 @@
 
 #include "base/arena.h"
 #include "base/sizes.h"
-#include "math/kernel.h"
 #include "math/select.h"
 
 /* pre-activations of chosen latents into block->encoder.pre, [rows][n]. */
 static void encode_again(const qsr_view_work *v, const uint32_t *latents, size_t n)
 {
     const qsr_params *p = &v->sae->params;
-    qsr_encoder *encoder = &v->block->encoder;
+    qsr_encoder *encoder = &v->block->lane->encoder;
     qsr_product_chosen(&v->sae->packed, latents, n, v->block->xc, v->block->rows, p->encoder_bias ? p->b_enc : NULL, encoder->scratch,
                        encoder->pre, n);
 }
@@ -32,9 +31,9 @@ static qsr_status select_rows(const qsr_view_work *v, const uint32_t *latents, s
     }
     size_t entries = 0, d_sae = v->sae->params.d_sae;
     for (size_t r = 0; r < v->block->rows; r++) {
-        const float *values = v->block->encoder.pre + r * n;
+        const float *values = v->block->lane->encoder.pre + r * n;
         if (v->pre_is_fresh) {
-            gather_row(v->block->encoder.pre + r * d_sae, latents, n, row);
+            gather_row(v->block->lane->encoder.pre + r * d_sae, latents, n, row);
             values = row;
         }
         size_t count = qsr_select_largest(values, n, k, index);
@@ -65,24 +64,11 @@ static qsr_status encode_top(const qsr_view *view, const uint32_t *latents, size
     return status;
 }
 
-static void span(const qsr_code *code, size_t r, uint32_t begin, uint32_t end, size_t *ret_first, size_t *ret_count)
-{
-    *ret_first = begin == 0 ? code->row_begin[r] : qsr_code_find(code, r, begin);
-    size_t last = end >= code->d_sae ? code->row_begin[r + 1] : qsr_code_find(code, r, end);
-    *ret_count = last > *ret_first ? last - *ret_first : 0;
-}
-
 static qsr_status decode(const qsr_view *view, const qsr_code *code, uint32_t begin, uint32_t end, bool bias, float *out)
 {
     const qsr_view_work *v = view->ctx;
     const qsr_params *p = &v->sae->params;
-    const qsr_kernels *k = qsr_kernels_get();
-    for (size_t r = 0; r < code->rows; r++) {
-        size_t first, count;
-        span(code, r, begin, end, &first, &count);
-        k->decode_row(code->latent + first, code->value + first, count, p->w_dec, p->d_in, bias ? p->b_dec : NULL,
-                      out + r * p->d_in);
-    }
+    qsr_sparse_decode(code, begin, end, p->w_dec, p->d_in, bias ? p->b_dec : NULL, out, &v->block->walked);
     return QSR_OK;
 }
 
@@ -90,13 +76,7 @@ static qsr_status decode(const qsr_view *view, const qsr_code *code, uint32_t be
 static void value_gradients(const qsr_view_work *v, const qsr_code *code, uint32_t begin, uint32_t end, const float *d_out,
                             float *d_value)
 {
-    const qsr_params *p = &v->sae->params;
-    const qsr_kernels *k = qsr_kernels_get();
-    for (size_t r = 0; r < code->rows; r++) {
-        size_t first, count;
-        span(code, r, begin, end, &first, &count);
-        k->code_gradient_row(code->latent + first, count, p->w_dec, p->d_in, d_out + r * p->d_in, d_value + first);
-    }
+    qsr_sparse_dots(code, begin, end, v->sae->params.w_dec, v->sae->params.d_in, d_out, d_value, &v->block->walked);
 }
 
 static qsr_status backward(const qsr_view *view, const qsr_code *code, uint32_t begin, uint32_t end, bool bias,

@@ -6,7 +6,7 @@
 typedef struct {
     const qsr_sae *sae;
     qsr_block_work *block;
-    bool pre_is_fresh; /* block->encoder.pre still holds this block's pre-activations; otherwise they are computed again */
+    bool pre_is_fresh; /* block->lane->encoder.pre still holds this block's pre-activations; otherwise they are computed again */
     qsr_error error;   /* of the last call that failed */
 } qsr_view_work;
 

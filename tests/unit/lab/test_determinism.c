@@ -225,14 +225,14 @@ static void log_every_decides_which_lines_appear(void **state)
 
 /* ---- instruction sets -------------------------------------------------------------------------------------------- */
 
-static void trace_everything(const char *path, const char *tokens)
+static void trace_everything(const char *path, const char *tokens, unsigned threads)
 {
     qsr_text out = {0};
     for (size_t l = 0; l < LEARNERS; l++)
         for (size_t s = 0; s <= SHAPES; s++) {
             qsr_spec *spec = s < SHAPES ? synthetic_spec(l, s, 1) : gpt2_spec(l, tokens);
             qsr_text_add(&out, "%s\n", spec->id);
-            trace(spec, 2, &out);
+            trace(spec, threads, &out);
             qsr_spec_free(spec);
         }
     assert_ok(qsr_write_file(path, out.bytes, out.length, NULL));
@@ -240,14 +240,19 @@ static void trace_everything(const char *path, const char *tokens)
 }
 
 /* This program again, as a process of its own, since kernels are chosen once for each. */
-static void trace_everything_under(const char *isa, const char *path, const char *tokens)
+static const char *trace_everything_under(const char *isa, const char *tokens, unsigned threads, qsr_arena *arena)
 {
     char self[4096], command[16384];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     assert_true(n > 0);
     self[n] = 0;
-    snprintf(command, sizeof command, "QUASAR_ISA=%s '%s' '%s' '%s'", isa, self, path, tokens);
+    const char *name = qsr_arena_printf(arena, "%s-%u", isa, threads);
+    snprintf(command, sizeof command, "QUASAR_ISA=%s '%s' '%s' '%s' %u", isa, self,
+             qsr_path_join(arena, test_folder(), name), tokens, threads);
     if (system(command) != 0) fail_msg("%s failed", command);
+    const char *text = bench_file(arena, test_folder(), name, NULL);
+    assert_true(strlen(text) > 10000);
+    return text;
 }
 
 /* The numbers of a first step, of which the line after "step 0: " has loss, l0, l1 and the gradient's norm. */
@@ -272,7 +277,8 @@ static size_t close_first_steps(const char *what, const char *a, const char *b)
     return steps;
 }
 
-/* Each set repeats itself to the byte in a process of its own, and is as near to the portable one as rounding allows. */
+/* Each set repeats itself to the byte on another number of threads in a process of its own, and is as near to the portable one as rounding
+ * allows. */
 static void kernels_of_every_instruction_set_repeat_themselves(void **state)
 {
     (void)state;
@@ -281,10 +287,8 @@ static void kernels_of_every_instruction_set_repeat_themselves(void **state)
     qsr_arena arena = {0};
     for (size_t i = 0; i < 3; i++) {
         if (!qsr_kernels_named(sets[i])) continue; /* not built, or not on this processor */
-        trace_everything_under(sets[i], qsr_path_join(&arena, test_folder(), sets[i]), tokens);
-        trace_everything_under(sets[i], qsr_path_join(&arena, test_folder(), "again"), tokens);
-        const char *now = bench_file(&arena, test_folder(), sets[i], NULL);
-        same_trace(sets[i], now, bench_file(&arena, test_folder(), "again", NULL));
+        const char *now = trace_everything_under(sets[i], tokens, 1, &arena);
+        same_trace(sets[i], now, trace_everything_under(sets[i], tokens, 3, &arena));
         if (!portable) portable = now;
         assert_int_equal(close_first_steps(sets[i], portable, now), LEARNERS * (SHAPES + 1));
     }
@@ -294,8 +298,8 @@ static void kernels_of_every_instruction_set_repeat_themselves(void **state)
 int main(int argc, char **argv)
 {
     setenv("QUASAR_LOG", "none", 0); /* batchtopk warns of its two l0, which are apart after three steps */
-    if (argc == 3) {
-        trace_everything(argv[1], argv[2]);
+    if (argc == 4) {
+        trace_everything(argv[1], argv[2], (unsigned)atoi(argv[3]));
         bench_end();
         return 0;
     }

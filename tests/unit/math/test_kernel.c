@@ -1,89 +1,70 @@
-/* kernel: every instruction set gives the bytes of the portable version, and the right numbers. */
+/* kernel: every instruction set computes what the portable version does, to rounding, and the right numbers. */
 #include "../unit.h"
+
+#include <math.h>
 
 #include "base/rng.h"
 #include "math/kernel.h"
 
-enum { LATENTS = 37, MOST = 300, ENTRIES = 20 };
-static float w[LATENTS * MOST], a[MOST], b[MOST], out[2][MOST], grad[2][2 * MOST];
-static uint32_t latent[ENTRIES];
-static float value[ENTRIES], d_value[2][ENTRIES];
-static qsr_use use[ENTRIES];
+enum { MOST = 300 };
+static float a[MOST], b[MOST], out[2][3][MOST];
 
 static void fill(void)
 {
     qsr_rng rng = qsr_rng_make(1, "kernel");
-    uint64_t n = 0;
-    for (size_t i = 0; i < LATENTS * MOST; i++) w[i] = (float)qsr_rng_normal(&rng, n++);
-    for (size_t i = 0; i < MOST; i++) a[i] = (float)qsr_rng_normal(&rng, n++), b[i] = (float)qsr_rng_normal(&rng, n++);
-    for (size_t e = 0; e < ENTRIES; e++) {
-        latent[e] = (uint32_t)qsr_rng_below(&rng, n++, LATENTS);
-        value[e] = (float)qsr_rng_normal(&rng, n++);
-        use[e] = (qsr_use){e % 2 ? a : b, e % 3 ? w : b, value[e], (float)qsr_rng_normal(&rng, n++)};
-    }
+    for (size_t i = 0; i < MOST; i++) a[i] = (float)qsr_rng_normal(&rng, i), b[i] = (float)qsr_rng_normal(&rng, MOST + i);
 }
 
 static const char *const sets[] = {"portable", "avx2", "avx512"};
 static const size_t widths[] = {1, 3, 15, 16, 31, 32, 33, 63, 64, 96, 128, 130, 255, 300};
 
-static void same_bytes_on_every_instruction_set(void **state)
+/* A sum of d products in float32 is off by at most (d + 1) u sum |a b|, u = 2^-24, in any order and with or without fused
+ * multiply-adds (Higham, Accuracy and Stability of Numerical Algorithms, 3.1). */
+static double dot_bound(size_t d)
+{
+    double magnitude = 0;
+    for (size_t i = 0; i < d; i++) magnitude += fabs((double)a[i] * b[i]);
+    return (double)(d + 1) * 0x1p-24 * magnitude;
+}
+
+static void dot_is_right_on_every_instruction_set(void **state)
 {
     (void)state;
     fill();
-    const qsr_kernels *plain = qsr_kernels_named("portable");
-    assert_non_null(plain);
-    for (size_t s = 1; s < 3; s++) {
-        const qsr_kernels *fast = qsr_kernels_named(sets[s]);
-        if (!fast) {
-            print_message("%s: not tested, this processor lacks it\n", sets[s]);
-            continue;
-        }
-        for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
-            size_t d = widths[i];
-            float p = plain->dot(a, b, d), f = fast->dot(a, b, d);
-            assert_memory_equal(&p, &f, sizeof p);
-            const qsr_kernels *both[] = {plain, fast};
-            for (int v = 0; v < 2; v++) {
-                both[v]->decode_row(latent, value, ENTRIES, w, d, i % 2 ? a : NULL, out[v]);
-                memset(d_value[v], 0, sizeof d_value[v]);
-                both[v]->code_gradient_row(latent, ENTRIES, w, d, a, d_value[v]);
-                memset(grad[v], 0, sizeof grad[v]);
-                both[v]->latent_gradients(use, ENTRIES, d, grad[v], grad[v] + MOST);
-                float m[MOST] = {0}, second[MOST] = {0};
-                qsr_adam_step step = {0.5f, 0.9f, 0.99f, 0.1f, 0.01f, 1e-3f, 100, 1e-8f};
-                both[v]->adam(&step, a, out[v], m, second, d);
-            }
-            assert_memory_equal(out[0], out[1], d * sizeof(float));
-            assert_memory_equal(d_value[0], d_value[1], sizeof d_value[0]);
-            assert_memory_equal(grad[0], grad[1], sizeof grad[0]);
+    for (size_t s = 0; s < 3; s++) {
+        const qsr_kernels *k = qsr_kernels_named(sets[s]);
+        for (size_t i = 0; k && i < sizeof widths / sizeof *widths; i++) {
+            double dot = 0;
+            for (size_t j = 0; j < widths[i]; j++) dot += (double)a[j] * b[j];
+            double off = fabs(k->dot(a, b, widths[i]) - dot);
+            if (off > dot_bound(widths[i])) fail_msg("%s: a dot product of %zu is off by %g", sets[s], widths[i], off);
         }
     }
 }
 
-static void computes_what_it_says(void **state)
+/* m, v and w after a step from the same values: each is a few operations, of which a fused one saves a rounding. With u = 2^-24 and
+ * terms below M in size no result is off by more than 8 u M. */
+static void adam_agrees_on_every_instruction_set(void **state)
 {
     (void)state;
     fill();
-    const qsr_kernels *k = qsr_kernels_get();
-    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
-        size_t d = widths[i];
-        double dot = 0;
-        for (size_t j = 0; j < d; j++) dot += (double)a[j] * b[j];
-        assert_close(k->dot(a, b, d), dot, 1e-5);
-        k->decode_row(latent, value, ENTRIES, w, d, a, out[0]);
-        memset(grad, 0, sizeof grad);
-        k->latent_gradients(use, ENTRIES, d, grad[0], grad[1]);
-        for (size_t j = 0; j < d; j++) {
-            double decoded = a[j], dec = 0, enc = 0;
-            for (size_t e = 0; e < ENTRIES; e++) {
-                decoded += (double)value[e] * w[latent[e] * d + j];
-                dec += (double)use[e].value * use[e].d_out[j];
-                enc += (double)use[e].d_pre * use[e].x[j];
-            }
-            assert_close(out[0][j], decoded, 1e-5);
-            assert_close(grad[0][j], dec, 1e-5);
-            assert_close(grad[1][j], enc, 1e-5);
+    qsr_adam_step step = {0.5f, 0.9f, 0.99f, 0.1f, 0.01f, 1e-3f, 100, 1e-8f};
+    for (size_t s = 1; s < 3; s++) {
+        const qsr_kernels *both[] = {qsr_kernels_named("portable"), qsr_kernels_named(sets[s])};
+        if (!both[1]) {
+            print_message("%s: not tested, this processor lacks it\n", sets[s]);
+            continue;
         }
+        for (int v = 0; v < 2; v++) {
+            for (size_t i = 0; i < MOST; i++) out[v][0][i] = b[i], out[v][1][i] = a[i] * b[i], out[v][2][i] = b[i] * b[i];
+            both[v]->adam(&step, a, out[v][0], out[v][1], out[v][2], MOST);
+        }
+        for (size_t t = 0; t < 3; t++)
+            for (size_t i = 0; i < MOST; i++) {
+                double size = fabs((double)a[i]) + fabs((double)b[i]) + (double)a[i] * a[i] + (double)b[i] * b[i];
+                if (fabs((double)out[0][t][i] - out[1][t][i]) > 8 * 0x1p-24 * size)
+                    fail_msg("%s: %.9g, portably %.9g", sets[s], out[1][t][i], out[0][t][i]);
+            }
     }
 }
 
@@ -102,8 +83,8 @@ static void first_adam_step_has_length_lr(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(same_bytes_on_every_instruction_set),
-                                       cmocka_unit_test(computes_what_it_says),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(dot_is_right_on_every_instruction_set),
+                                       cmocka_unit_test(adam_agrees_on_every_instruction_set),
                                        cmocka_unit_test(first_adam_step_has_length_lr)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

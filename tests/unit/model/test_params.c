@@ -322,7 +322,7 @@ static void reconstruct(const qsr_sae *sae, const float *raw, size_t rows, float
     qsr_normalise_rows(&sae->normalise, raw, rows, D, x, scale);
     qsr_sae_centre(sae, x, rows, xc);
     assert_ok(qsr_sae_encode(sae, QSR_EVAL, xc, rows, 0, rows, &encoder, code, NULL));
-    qsr_sae_decode(sae, code, out);
+    qsr_sae_decode(sae, code, out, NULL);
     qsr_denormalise_rows(scale, out, rows, D, out);
     qsr_encoder_free(&encoder);
 }
