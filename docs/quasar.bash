@@ -29,6 +29,15 @@ _quasar() {
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         return
         ;;
+    --model)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -d -- "$word")
+        return
+        ;;
+    -o)
+        _quasar_files '*' "$word"
+        return
+        ;;
     --spec)
         _quasar_files yaml "$word"
         return
@@ -60,6 +69,7 @@ _quasar() {
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         ;;
+    tokenize) _quasar_files '*' "$word" ;;
     check)
         _quasar_words "$(quasar plugins --names 2>/dev/null)" "$word"
         _quasar_files '*' "$word"

@@ -97,6 +97,29 @@ static char *copy_text(const char *text)
     return memcpy(qsr_xcalloc(n, 1), text, n);
 }
 
+qsr_status qsr_reader_open(qsr_reader *r, const char *path, qsr_error *e)
+{
+    *r = (qsr_reader){.fd = -1};
+    qsr_status status = open_for_reading(path, &r->fd, &r->size, e);
+    if (!status) r->path = copy_text(path);
+    return status;
+}
+
+qsr_status qsr_reader_get(qsr_reader *r, void *bytes, size_t n, size_t *ret_n, qsr_error *e)
+{
+    ssize_t got = read_all(r->fd, bytes, n);
+    if (got < 0) return qsr_fail_errno(e, "read", r->path);
+    *ret_n = (size_t)got;
+    return QSR_OK;
+}
+
+void qsr_reader_close(qsr_reader *r)
+{
+    if (r->fd >= 0) close(r->fd);
+    free(r->path);
+    *r = (qsr_reader){.fd = -1};
+}
+
 qsr_status qsr_writer_open(qsr_writer *w, const char *path, qsr_error *e)
 {
     char *aside = qsr_xcalloc(strlen(path) + 32, 1);
@@ -116,6 +139,20 @@ qsr_status qsr_writer_put(qsr_writer *w, const void *bytes, size_t n, qsr_error 
         if (put < 0 && errno == EINTR) continue;
         if (put < 0) return qsr_fail_errno(e, "write", w->path);
         from += put;
+        n -= (size_t)put;
+    }
+    return QSR_OK;
+}
+
+qsr_status qsr_writer_patch(qsr_writer *w, size_t offset, const void *bytes, size_t n, qsr_error *e)
+{
+    const char *from = bytes;
+    while (n) {
+        ssize_t put = pwrite(w->fd, from, n, (off_t)offset);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return qsr_fail_errno(e, "write", w->path);
+        from += put;
+        offset += (size_t)put;
         n -= (size_t)put;
     }
     return QSR_OK;
@@ -282,12 +319,23 @@ qsr_digest qsr_digest_bytes(const void *bytes, size_t n)
 
 qsr_status qsr_digest_file(const char *path, qsr_digest *ret, qsr_error *e)
 {
-    qsr_map map = {0};
-    qsr_status status = qsr_map_open(path, &map, e);
+    enum { PIECE = 1 << 20 };
+    qsr_reader r;
+    qsr_status status = qsr_reader_open(&r, path, e);
     if (status) return status;
-    *ret = qsr_digest_bytes(map.bytes, map.size);
-    qsr_map_close(&map);
-    return QSR_OK;
+    XXH3_state_t *state = XXH3_createState();
+    char *piece = qsr_xcalloc(PIECE, 1);
+    size_t n = 1;
+    XXH3_128bits_reset(state);
+    while (!status && n) {
+        status = qsr_reader_get(&r, piece, PIECE, &n, e);
+        if (!status) XXH3_128bits_update(state, piece, n);
+    }
+    if (!status) digest_text(XXH3_128bits_digest(state), ret);
+    free(piece);
+    XXH3_freeState(state);
+    qsr_reader_close(&r);
+    return status;
 }
 
 uint64_t qsr_checksum(const void *bytes, size_t n) { return XXH3_64bits(bytes, n); }

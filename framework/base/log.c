@@ -23,18 +23,18 @@ static uint32_t level_from_environment(void)
     if (!word) return QSR_LOG_WARNING;
     if (strcmp(word, "debug") == 0) return QSR_LOG_DEBUG;
     if (strcmp(word, "info") == 0) return QSR_LOG_INFO;
-    if (strcmp(word, "none") == 0) return QSR_LOG_WARNING + 1;
+    if (strcmp(word, "none") == 0) return QSR_LOG_NOTICE + 1;
     return QSR_LOG_WARNING;
 }
 
 void qsr_vlog(uint32_t level, const char *who, const char *fmt, va_list args)
 {
-    static const char *const names[] = {"debug", "info", "warning"};
+    static const char *const names[] = {"debug", "info", "warning", "note"};
     char text[1024];
     vsnprintf(text, sizeof text, fmt, args);
     pthread_mutex_lock(&lock);
     if (threshold == UINT32_MAX) threshold = level_from_environment();
-    if (level >= threshold && level <= QSR_LOG_WARNING) {
+    if (level >= threshold && level <= QSR_LOG_NOTICE) {
         if (hook_before) hook_before();
         fprintf(stderr, "%s: %s%s%s\n", names[level], who ? who : "", who ? ": " : "", text);
         if (hook_after) hook_after();

@@ -83,6 +83,13 @@ static void take_operand(parse *p, const char *word, qsr_args *args)
         p->words[args->n_words++] = word;
 }
 
+/* -o is short for --out where that is one file; a folder of runs is always spelt out. */
+static bool writes_a_file(const qsr_arg_option *table)
+{
+    const qsr_arg_option *out = find_option(table, "out", 3);
+    return out && out->value && strcmp(out->value, "FILE") == 0;
+}
+
 static qsr_status take_words(parse *p, qsr_args *args, qsr_error *e)
 {
     bool options = true;
@@ -96,6 +103,9 @@ static qsr_status take_words(parse *p, qsr_args *args, qsr_error *e)
             options = false;
         } else if (strcmp(word, "-h") == 0) {
             args->help = true;
+        } else if (strcmp(word, "-o") == 0 && writes_a_file(p->table)) {
+            qsr_status status = take_long(p, "out", args, e);
+            if (status) return status;
         } else if (word[1] != '-') {
             return qsr_fail(e, QSR_E_OPTION, "unknown option '%s'", word);
         } else {

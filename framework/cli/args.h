@@ -1,5 +1,5 @@
-/* cli/args: the words of a command line: options by a table, and operands. Long options as --out DIR or --out=DIR, -h alone
- * in short, `--` ends the options; options and operands may be mixed.
+/* cli/args: the words of a command line: options by a table, and operands. Long options as --out DIR or --out=DIR, -h and
+ * -o (--out FILE, where there is one) alone in short, `--` ends the options; options and operands may be mixed.
  *
  * The room cli is the program: it parses words, calls lab/ and prints. It may import every room; nothing imports it. */
 #ifndef QSR_CLI_ARGS_H

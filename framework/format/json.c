@@ -26,6 +26,15 @@ qsr_status qsr_json_read(const char *path, size_t limit, json_t **ret, qsr_error
     return status;
 }
 
+qsr_status qsr_json_record(const char *path, size_t line, const char *text, size_t n, json_t **ret, qsr_error *e)
+{
+    json_error_t wrong;
+    *ret = json_loadb(text, n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY, &wrong);
+    if (*ret) return QSR_OK;
+    if (json_error_code(&wrong) == json_error_out_of_memory) return qsr_fail_nomem(e, path, n);
+    return qsr_fail(e, QSR_E_INPUT, "%s:%zu:%d: %s", path, line, wrong.column, wrong.text);
+}
+
 json_t *qsr_json_real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
 
 /* The shortest text that a reader takes for the same real: "1.0" and not "1", which is an integer. */

@@ -233,8 +233,10 @@ static const char *code_of(qsr_dtype dtype)
     return NULL;
 }
 
-static void make_header(const char *code, qsr_dtype dtype, size_t rank, const size_t *shape, qsr_text *out)
+bool qsr_npy_header(qsr_dtype dtype, size_t rank, const size_t *shape, qsr_text *out)
 {
+    const char *code = code_of(dtype);
+    if (!code) return false;
     qsr_text_append(out, "\x93NUMPY\x01\x00\x00\x00", MAGIC_BYTES + 4);
     qsr_text_add(out, "{'descr': '%c%s', 'fortran_order': False, 'shape': (", qsr_dtype_size(dtype) == 1 ? '|' : '<', code);
     for (size_t i = 0; i < rank; i++) qsr_text_add(out, "%s%zu", i ? ", " : "", shape[i]);
@@ -244,13 +246,13 @@ static void make_header(const char *code, qsr_dtype dtype, size_t rank, const si
     size_t length = out->length - MAGIC_BYTES - 4;
     out->bytes[MAGIC_BYTES + 2] = (char)(length & 0xff);
     out->bytes[MAGIC_BYTES + 3] = (char)(length >> 8);
+    return true;
 }
 
 qsr_status qsr_npy_write(const char *path, qsr_dtype dtype, size_t rank, const size_t *shape, const void *data,
                          qsr_error *e)
 {
-    const char *code = code_of(dtype);
-    if (!code) return qsr_fail(e, QSR_E_UNSUPPORTED, "cannot write %s: NumPy has no %s", path, qsr_dtype_name(dtype));
+    if (!code_of(dtype)) return qsr_fail(e, QSR_E_UNSUPPORTED, "cannot write %s: NumPy has no %s", path, qsr_dtype_name(dtype));
     if (rank > RANK_LIMIT)
         return qsr_fail(e, QSR_E_INTERNAL, "cannot write %s: %zu dimensions, the limit is %d", path, rank, RANK_LIMIT);
     qsr_npy npy = {.dtype = dtype, .rank = rank};
@@ -262,7 +264,7 @@ qsr_status qsr_npy_write(const char *path, qsr_dtype dtype, size_t rank, const s
         return status;
     }
     qsr_text text = {0};
-    make_header(code, dtype, rank, shape, &text);
+    qsr_npy_header(dtype, rank, shape, &text);
     qsr_writer w;
     status = qsr_writer_open(&w, path, e);
     if (!status) {

@@ -2,6 +2,7 @@
 #ifndef QSR_FORMAT_NPY_H
 #define QSR_FORMAT_NPY_H
 #include "base/fs.h"
+#include "base/text.h"
 #include "format/dtype.h"
 
 typedef struct {
@@ -15,6 +16,9 @@ typedef struct {
 /* Whatever is wrong with the file: QSR_E_INPUT, "<path>: ...", and *ret is empty. Close accepts an empty one ({0}). */
 qsr_status qsr_npy_open(const char *path, qsr_npy *ret, qsr_error *e);
 void qsr_npy_close(qsr_npy *);
+/* The header that qsr_npy_write writes, for writers that do not know the shape in advance: of rank 1 it has 128 bytes whatever the
+ * count. NumPy has no BF16: false. */
+bool qsr_npy_header(qsr_dtype, size_t rank, const size_t *shape, qsr_text *out);
 /* Version 1.0, data aligned to 64 bytes, whole or not at all. NumPy has no BF16: QSR_E_UNSUPPORTED. */
 qsr_status qsr_npy_write(const char *path, qsr_dtype, size_t rank, const size_t *shape, const void *data, qsr_error *e);
 #endif

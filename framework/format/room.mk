@@ -3,3 +3,11 @@ libformat_la_SOURCES += \
 	framework/format/csv.c framework/format/csv.h framework/format/dtype.c framework/format/dtype.h framework/format/json.c framework/format/json.h \
 	framework/format/npy.c framework/format/npy.h framework/format/safetensors.c framework/format/safetensors.h \
 	framework/format/tfevents.c framework/format/tfevents.h
+# text: PCRE2 is split.c's, zlib gzip.c's, libzstd zstd.c's
+libformat_la_SOURCES += \
+	framework/format/bpe.c framework/format/bpe.h framework/format/bytelevel.c framework/format/bytelevel.h \
+	framework/format/documents.c framework/format/documents.h framework/format/merges.c framework/format/merges.h \
+	framework/format/split.c framework/format/split.h framework/format/tokenize.c framework/format/tokenize.h \
+	framework/format/tokenizer.c framework/format/tokenizer.h framework/format/tokens.c framework/format/tokens.h \
+	framework/format/tokens-out.c framework/format/tokens-out.h framework/format/vocabulary.c framework/format/vocabulary.h \
+	framework/format/codec.h framework/format/gzip.c framework/format/zstd.c

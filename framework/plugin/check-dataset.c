@@ -440,6 +440,29 @@ static qsr_status ask_tokens(const qsr_made *made, const reading *r, size_t grou
     return QSR_OK;
 }
 
+/* Units ascend, so documents may not fall. */
+static qsr_status check_documents(const uint64_t *document, size_t n, qsr_error *e)
+{
+    for (size_t i = 1; i < n; i++)
+        if (document[i] < document[i - 1])
+            return qsr_fail(e, QSR_E_INTERNAL, "document %llu comes after document %llu", (unsigned long long)document[i],
+                            (unsigned long long)document[i - 1]);
+    return QSR_OK;
+}
+
+static qsr_status check_texts(const qsr_made *made, const int64_t *token, size_t n, qsr_error *e)
+{
+    const qsr_tokens_ops *ops = qsr_made_extension(made, QSR_EXT_TOKENS);
+    size_t bytes = 0, again = 0;
+    for (size_t i = 0; i < n && ops->text; i++) {
+        const char *text = ops->text(made->instance, token[i], &bytes), *twice = ops->text(made->instance, token[i], &again);
+        if (!text != !twice || (text && (bytes != again || memcmp(text, twice, bytes) != 0)))
+            return qsr_fail(e, QSR_E_INTERNAL, "token %lld has another text the second time", (long long)token[i]);
+    }
+    if (ops->text && ops->text(made->instance, -1, &bytes)) return qsr_fail(e, QSR_E_INTERNAL, "token -1 has a text");
+    return QSR_OK;
+}
+
 /* Token by token alone, then all at once on a fresh instance. */
 static qsr_status compare_tokens(const qsr_check *c, const reading *r, qsr_error *e)
 {
@@ -452,6 +475,8 @@ static qsr_status compare_tokens(const qsr_check *c, const reading *r, qsr_error
         got[k] = (token_rows){qsr_xcalloc(n, sizeof(int64_t)), qsr_xcalloc(n, sizeof(uint64_t)), qsr_xcalloc(n, 1)};
         if (!status) status = qsr_check_make(c, k ? c->four : c->one, &made, e);
         if (!status) status = ask_tokens(made, r, k ? r->n : 1, &got[k], &has[k], e);
+        if (!status && has[k] & 1) status = check_documents(got[k].document, n, e);
+        if (!status && has[k] & 1) status = check_texts(made, got[k].token, n, e);
         qsr_made_free(made);
     }
     if (!status && (has[0] != has[1] || memcmp(got[0].token, got[1].token, n * sizeof(int64_t)) ||

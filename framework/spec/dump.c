@@ -138,11 +138,12 @@ static bool put_value(const options *from, size_t index, unsigned how, qsr_text 
     if (schedule) {
         put_schedule(schedule, out);
     } else if (o->type == QSR_OPT_STRINGS) {
+        const bool plain = n == 1 && o->flags & QSR_OPT_ONE_PLAIN;
         for (size_t i = 0; i < n; i++) {
-            qsr_text_puts(out, i ? ", " : "[");
+            qsr_text_puts(out, i ? ", " : plain ? "" : "[");
             qsr_scalar_write(texts[i], out);
         }
-        qsr_text_puts(out, n ? "]" : "");
+        qsr_text_puts(out, n && !plain ? "]" : "");
     } else {
         qsr_scalar_write(n ? texts[0] : "", out);
     }

@@ -82,6 +82,7 @@ static void lint_flags(linter *l, const qsr_option *o)
     if (o->flags & QSR_OPT_RANGE && !(o->min <= o->max)) complain(l, o, "its range is empty: min is above max", "");
     if (o->flags & QSR_OPT_PATH && !is_string(o)) complain(l, o, "only strings can be a PATH", "");
     if (o->flags & QSR_OPT_PATH && o->def) complain(l, o, "a PATH has no default: it would depend on the folder", "");
+    if (o->flags & QSR_OPT_ONE_PLAIN && o->type != QSR_OPT_STRINGS) complain(l, o, "only STRINGS can be ONE_PLAIN", "");
     if (o->flags & QSR_OPT_SCHEDULE && !is_number(o)) complain(l, o, "only numbers can have a SCHEDULE", "");
     if (o->choices && o->type != QSR_OPT_STRING) complain(l, o, "only a STRING has choices", "");
     if (o->choices && !o->choices[0]) complain(l, o, "its list of choices is empty", "");

@@ -1,7 +1,8 @@
 /* tests/fuzz/fuzz: a reader under arbitrary bytes. Each fuzz_<format>.c implements three functions; it is run in two ways:
  *   smoke.c      a fixed number of deterministic mutations of the seeds, part of `make check`
  *   libFuzzer    clang -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Iframework -Iframework/include -o fuzz_npy \
- *                    tests/fuzz/fuzz_npy.c tests/fuzz/fuzz.c framework/{format,base}/[a-z]*.c -ljansson -lxxhash -lm */
+ *                    tests/fuzz/fuzz_npy.c tests/fuzz/fuzz.c framework/{format,base}/[a-z]*.c -ljansson -lxxhash -lpcre2-8 -lz \
+ *                    -lzstd -lm */
 #ifndef QSR_TESTS_FUZZ_H
 #define QSR_TESTS_FUZZ_H
 #include <stdbool.h>

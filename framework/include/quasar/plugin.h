@@ -106,7 +106,9 @@ enum {
     QSR_OPT_TAP = 1 << 6,        /* datasets: instances that differ only here can share one pass */
     QSR_OPT_NO_ID = 1 << 7,      /* cannot change results: left out of a cell's identity */
     QSR_OPT_DEPRECATED = 1 << 8, /* accepted with a notice; help says what to use instead */
-    QSR_OPT_OPTIONAL = 1 << 9    /* no default and may be left out: NULL, an empty list, or 0 where the help says what 0 means */
+    QSR_OPT_OPTIONAL = 1 << 9,   /* no default and may be left out: NULL, an empty list, or 0 where the help says what 0 means */
+    QSR_OPT_ONE_PLAIN = 1 << 10  /* STRINGS: a list of one is written as that one, without brackets, in specs and identities: for an
+                                    option that took one text before it took several. (Minor 1.) */
 };
 
 /* One row per key that the plugin accepts in YAML. Parsing, defaults, ranges, `quasar help`, the canonical dump, cell
@@ -145,7 +147,8 @@ typedef struct {
 
 /* ---- services of the host ---------------------------------------------------------------------------------------- */
 
-enum { QSR_LOG_DEBUG = 0, QSR_LOG_INFO = 1, QSR_LOG_WARNING = 2 };
+/* NOTICE: what a user waits for and would wonder about ("tokenising corpus.txt, 40 of 600 MB"); shown as warnings are. (Minor 1.) */
+enum { QSR_LOG_DEBUG = 0, QSR_LOG_INFO = 1, QSR_LOG_WARNING = 2, QSR_LOG_NOTICE = 3 };
 
 typedef struct qsr_host qsr_host;
 typedef struct qsr_instance qsr_instance; /* the plugin's own; the host never looks inside */

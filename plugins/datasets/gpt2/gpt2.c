@@ -15,9 +15,9 @@
 #include "tokens.h"
 
 struct gpt2_options {
-    const char *model, *tokens, *site, *convention;
+    const char *model, *site, *convention;
     int64_t layer, context, forward_contexts;
-    qsr_strings exclude;
+    qsr_strings tokens, exclude;
 };
 
 struct qsr_instance {
@@ -114,13 +114,13 @@ static qsr_status open_model(qsr_instance *self, const void *const *options, siz
 static qsr_status open_tokens(qsr_instance *self, const struct gpt2_options *o)
 {
     qsr_error e = {0};
-    qsr_status status = gpt2_tokens_open(o->tokens, self->model.config.vocabulary, &self->tokens, &e);
+    qsr_status status = gpt2_tokens_open(&o->tokens, o->model, self->model.config.vocabulary, &self->tokens, &e);
     if (status) return pass_on(self->host, status, "tokens", &e);
-    const size_t count = self->tokens.file.count;
+    const size_t count = self->tokens.count;
     self->units = count / (uint64_t)o->context;
     if (self->units) return QSR_OK;
     return self->host->fail(self->host, QSR_E_INPUT, "tokens", "%s: %zu tokens are fewer than one context of %" PRId64,
-                            o->tokens, count, o->context);
+                            o->tokens.items[0], count, o->context);
 }
 
 static qsr_status open_exclude(qsr_instance *self, const struct gpt2_options *o)
@@ -232,14 +232,20 @@ static size_t splice_bytes(const qsr_instance *self) { return gpt2_splice_bytes(
 
 /* ---- quasar.tokens/1 --------------------------------------------------------------------------------------------- */
 
-/* Documents have no marks in a plain file of ids. */
 static qsr_status tokens(const qsr_instance *self, const uint64_t *units, size_t n, int64_t *ret_token, uint64_t *ret_document)
 {
     const size_t context = self->plan.context;
-    for (size_t i = 0; ret_token && i < n; i++)
-        gpt2_tokens_read(&self->tokens, (size_t)units[i] * context, context, ret_token + i * context);
-    if (ret_document && n) memset(ret_document, 0, n * context * sizeof *ret_document);
+    for (size_t i = 0; i < n; i++) {
+        const size_t begin = (size_t)units[i] * context;
+        if (ret_token) gpt2_tokens_read(&self->tokens, begin, context, ret_token + i * context);
+        if (ret_document) gpt2_tokens_documents(&self->tokens, begin, context, ret_document + i * context);
+    }
     return QSR_OK;
+}
+
+static const char *text(const qsr_instance *self, int64_t token, size_t *ret_bytes)
+{
+    return gpt2_tokens_text(&self->tokens, token, ret_bytes);
 }
 
 static qsr_status mask(const qsr_instance *self, const uint64_t *units, size_t n, uint8_t *ret_keep)
@@ -266,8 +272,9 @@ static const qsr_option options_table[] = {
             .cite = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
             .flags = QSR_OPT_REQUIRED | QSR_OPT_PATH),
     QSR_OPT(struct gpt2_options, tokens,
-            .help = "token ids as .npy (uint16, uint32, int32 or int64), read flat and cut into contexts",
-            .flags = QSR_OPT_REQUIRED | QSR_OPT_PATH),
+            .help = "token ids, read flat and cut into contexts: .npy (uint16, uint32, int32 or int64) or .bin (nanoGPT's uint16, "
+                    "or llm.c's); one file, several or a pattern",
+            .flags = QSR_OPT_REQUIRED | QSR_OPT_PATH | QSR_OPT_ONE_PLAIN),
     QSR_OPT_NAMED(struct gpt2_options, site, "hook.site",
                   .help = "where in the layer: the residual stream before it (resid_pre), between attention and MLP "
                           "(resid_mid) or after it (resid_post); what attention (attn_out) or MLP (mlp_out) add to it",
@@ -293,7 +300,7 @@ static const qsr_taps_ops taps_ops = {.struct_size = sizeof taps_ops, .create = 
 static const qsr_splice_ops splice_ops = {
     .struct_size = sizeof splice_ops, .ready = splice_ready, .run = splice_run, .bytes = splice_bytes};
 
-static const qsr_tokens_ops tokens_ops = {.struct_size = sizeof tokens_ops, .tokens = tokens, .mask = mask};
+static const qsr_tokens_ops tokens_ops = {.struct_size = sizeof tokens_ops, .tokens = tokens, .text = text, .mask = mask};
 
 static const void *extension(const char *id)
 {

@@ -86,26 +86,38 @@ static const qsr_plugin *load_plugin(void)
     return entry(0);
 }
 
-static void set_option(const qsr_option *o, const char *text, void *values)
+/* One more in the list: a setting that is given twice makes a list of two. */
+static void add_text(qsr_strings *list, const char *text, opened *ret)
 {
+    const char **items = qsr_arena_alloc(&ret->arena, list->count + 1, sizeof *items);
+    if (list->count) memcpy(items, list->items, list->count * sizeof *items);
+    items[list->count] = text;
+    *list = (qsr_strings){items, list->count + 1};
+}
+
+static void set_option(const qsr_option *o, const char *text, opened *ret)
+{
+    void *values = ret->values;
     void *field = (char *)values + o->offset;
     if (o->type == QSR_OPT_STRING)
         *(const char **)field = text;
     else if (o->type == QSR_OPT_INT)
         assert_true(qsr_parse_int(text, field));
+    else if (o->type == QSR_OPT_STRINGS)
+        add_text(field, text, ret);
     else
         fail_msg("option %s has a type that this test does not fill", o->name);
 }
 
-static void fill_options(const qsr_plugin *p, const setting *settings, void *values)
+static void fill_options(const qsr_plugin *p, const setting *settings, opened *ret)
 {
     for (size_t i = 0; i < p->n_options; i++)
-        if (p->options[i].def) set_option(&p->options[i], p->options[i].def, values);
+        if (p->options[i].def) set_option(&p->options[i], p->options[i].def, ret);
     for (const setting *s = settings; s->name; s++) {
         size_t i = 0;
         while (i < p->n_options && strcmp(p->options[i].name, s->name)) i++;
         assert_true(i < p->n_options);
-        set_option(&p->options[i], s->value, values);
+        set_option(&p->options[i], s->value, ret);
     }
 }
 
@@ -121,7 +133,7 @@ qsr_status open_dataset(const setting *settings, size_t refuse, opened *ret, qsr
                            .scratch = host_scratch,
                            .random = host_random,
                            .gemm = host_gemm};
-    fill_options(p, settings, ret->values);
+    fill_options(p, settings, ret);
     const qsr_shape none = {.struct_size = sizeof none};
     qsr_status status = end_call(p->create(&ret->host, &none, ret->values, &ret->instance), e);
     if (!status) assert_int_equal(ret->ops->describe(ret->instance, &ret->info), QSR_OK);
@@ -134,6 +146,7 @@ void close_dataset(opened *o)
     for (size_t i = 0; i < o->n_blocks; i++) qsr_block_free(o->blocks[i]);
     free(o->blocks);
     free(o->values);
+    qsr_arena_free(&o->arena);
 }
 
 qsr_status read_units(const opened *o, const uint64_t *units, size_t n, float *out, qsr_error *e)

@@ -2,6 +2,7 @@
  * to disk, and a plain forward pass in double precision. */
 #ifndef QSR_TESTS_GPT2_FIXTURE_H
 #define QSR_TESTS_GPT2_FIXTURE_H
+#include "base/arena.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "format/safetensors.h"
@@ -21,6 +22,7 @@ typedef struct {
     void **blocks;           /* given by alloc */
     size_t n_blocks, refuse; /* the alloc that is refused, from 1; 0: none */
     qsr_dataset_info info;
+    qsr_arena arena; /* of lists among the options */
 } opened;
 
 /* Options of `settings` (ended by a NULL name), the others at their default. The error of a failing create is in *e and
