@@ -9,7 +9,7 @@
 #include "base/table.h"
 
 /* The metrics that tell a run in a few lines; result.json has all. mmcs and mcc exist where the truth is known. */
-static const char *const headline[] = {"l0",   "nmse", "fvu", "explained_variance", "silent_fraction", "epsilon_lbo_median",
+static const char *const headline[] = {"l0",   "nmse", "fvu", "explained_variance", "silent_fraction", "ce_recovered_zero", "epsilon_lbo_median",
                                        "mmcs", "mcc",  NULL};
 
 static const char *outcome_text(qsr_run_outcome outcome)

@@ -113,6 +113,24 @@ static qsr_status check_streams(const qsr_spec *const *specs, size_t n, size_t *
     return status;
 }
 
+/* Before anything is trained: who will ask for the model's loss must have all of the model. */
+static qsr_status check_splice(const qsr_dataset *data, const qsr_spec *const *specs, size_t n, size_t *ret_blame, qsr_error *e)
+{
+    const qsr_splice_ops *ops = qsr_made_extension(data->made, QSR_EXT_SPLICE);
+    if (!ops || !data->held_rows) return QSR_OK;
+    for (size_t i = 0; i < n; i++) {
+        if (!specs[i]->eval.ce_tokens) continue;
+        qsr_status status = qsr_made_finish(data->made, ops->ready(data->made->instance), e);
+        if (status && e) {
+            const size_t length = strlen(e->text);
+            snprintf(e->text + length, sizeof e->text - length, "; the model's loss needs it, eval.ce_tokens=0 does without");
+            *ret_blame = i;
+        }
+        return status;
+    }
+    return QSR_OK;
+}
+
 qsr_status qsr_dataset_open_many(const qsr_spec *const *specs, size_t n, qsr_pool *pool, qsr_dataset *ret, size_t *ret_tap,
                                  size_t *ret_blame, qsr_error *e)
 {
@@ -130,6 +148,7 @@ qsr_status qsr_dataset_open_many(const qsr_spec *const *specs, size_t n, qsr_poo
     if (!status) status = split(ret, specs[0], e);
     if (!status) status = qsr_dataset_find_mask(ret, e);
     if (!status) status = qsr_dataset_count_held(ret, e);
+    if (!status) status = check_splice(ret, specs, n, &blame, e);
     if (status) qsr_dataset_close(ret);
     if (ret_blame) *ret_blame = blame;
     return status;

@@ -50,6 +50,18 @@ typedef struct {
     uint64_t rows_read;
 } reader;
 
+/* Rows are told of twice: scored, and replaced in the model. */
+typedef struct {
+    const qsr_evaluate_options *options;
+    uint64_t before, all;
+} both_progress;
+
+static void pass_progress(void *ctx, uint64_t rows)
+{
+    const both_progress *p = ctx;
+    if (p->options->progress) p->options->progress(p->options->ctx, p->before + rows, p->all);
+}
+
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 static qsr_status create_tile(const qsr_sae *sae, tile_work *w, qsr_error *e)
@@ -254,14 +266,14 @@ static qsr_status read_more(reader *r, qsr_error *e)
     return status;
 }
 
-static qsr_status score_rows(scorer *scorers, size_t n, const qsr_dataset *data, const qsr_evaluate_options *options, qsr_error *e)
+static qsr_status score_rows(scorer *scorers, size_t n, const qsr_dataset *data, both_progress *progress, qsr_error *e)
 {
     reader r;
     qsr_status status = create_reader(data, &r, e);
     while (!status && r.rows_read < data->held_rows) {
         status = read_more(&r, e);
         while (!status && r.have >= r.group) score_everybody(scorers, n, &r, r.group);
-        if (options->progress) options->progress(options->ctx, r.rows_read, data->held_rows);
+        pass_progress(progress, r.rows_read);
     }
     if (!status && r.have) score_everybody(scorers, n, &r, r.have);
     destroy_reader(&r);
@@ -285,6 +297,36 @@ static qsr_status judge_weights(const qsr_sae *sae, const qsr_dataset *data, qsr
                           d, p->d_in);
     if (!status) status = qsr_match_of(sae->pool, features, n, p->w_dec, p->d_sae, d, &ret->match, NULL, e);
     ret->has_truth = !status;
+    return status;
+}
+
+static uint64_t most_loss_rows(const qsr_judged *judged, size_t n, const qsr_dataset *data)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < n && qsr_splice_possible(data); i++)
+        if (judged[i].ce_tokens > most) most = judged[i].ce_tokens;
+    return most < data->held_rows ? most : data->held_rows;
+}
+
+/* The model's loss, for those who ask for it and have not failed. */
+static qsr_status judge_losses(qsr_judged *judged, size_t n, const qsr_dataset *data, both_progress *progress, qsr_error *e)
+{
+    qsr_spliced *spliced = qsr_xcalloc(n, sizeof *spliced);
+    size_t *of = qsr_xcalloc(n, sizeof *of), asked = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!judged[i].ce_tokens || judged[i].error.code) continue;
+        of[asked] = i;
+        spliced[asked++] = (qsr_spliced){.sae = judged[i].sae, .tap = judged[i].tap, .tokens = judged[i].ce_tokens};
+    }
+    qsr_status status = asked ? qsr_splice_judge(spliced, asked, data, pass_progress, progress, e) : QSR_OK;
+    for (size_t i = 0; !status && i < asked; i++) {
+        qsr_judged *one = &judged[of[i]];
+        one->error = spliced[i].error;
+        one->evaluation.loss = spliced[i].metrics;
+        one->evaluation.has_loss = !one->error.code;
+    }
+    free(spliced);
+    free(of);
     return status;
 }
 
@@ -322,32 +364,51 @@ static void judge_without_rows(qsr_judged *judged, scorer *s, const qsr_dataset 
 qsr_status qsr_evaluate(qsr_judged *judged, size_t n, const qsr_dataset *data, const qsr_evaluate_options *options, qsr_error *e)
 {
     scorer *scorers = qsr_xcalloc(n, sizeof *scorers);
+    both_progress progress = {options, 0, data->held_rows + most_loss_rows(judged, n, data)};
     qsr_status status = QSR_OK;
     for (size_t i = 0; i < n; i++) judge_without_rows(&judged[i], &scorers[i], data);
     if (data->held_rows) {
         for (size_t i = 0; i < n; i++) create_scorer(&judged[i], &scorers[i]);
-        status = score_rows(scorers, n, data, options, e);
+        status = score_rows(scorers, n, data, &progress, e);
         for (size_t i = 0; !status && i < n; i++) conclude(&scorers[i], data);
         for (size_t i = 0; i < n; i++) destroy_scorer(&scorers[i]);
     }
+    progress.before = data->held_rows;
+    if (!status && progress.all > progress.before) status = judge_losses(judged, n, data, &progress, e);
     free(scorers);
     return status;
 }
 
-/* What the weights alone tell, beside the metrics of scored rows. */
+/* The values beside the metrics of scored rows: the model's loss, what the weights alone tell, what the truth does. */
+typedef enum { OF_LOSS, OF_WEIGHTS, OF_TRUTH } value_source;
 typedef struct {
     const char *name;
     size_t offset;
-} weight_value;
-static const weight_value weight_values[] = {
-    {"coherence_max", offsetof(qsr_evaluation, coherence.coherence_max)},
-    {"coherence_mean", offsetof(qsr_evaluation, coherence.coherence_mean)},
-    {"epsilon_max", offsetof(qsr_evaluation, coherence.epsilon_max)},
-    {"epsilon_mean", offsetof(qsr_evaluation, coherence.epsilon_mean)},
-    {"mmcs", offsetof(qsr_evaluation, match.mmcs)},
-    {"mcc", offsetof(qsr_evaluation, match.mcc)},
+    value_source source;
+} other_value;
+#define LOSS_VALUE(name_) {#name_, offsetof(qsr_evaluation, loss.name_), OF_LOSS}
+static const other_value other_values[] = {
+    LOSS_VALUE(ce_clean),
+    LOSS_VALUE(ce_sae),
+    LOSS_VALUE(ce_zero),
+    LOSS_VALUE(ce_mean),
+    LOSS_VALUE(ce_recovered_zero),
+    LOSS_VALUE(ce_recovered_mean),
+    LOSS_VALUE(kl),
+    LOSS_VALUE(ce_tokens),
+    {"coherence_max", offsetof(qsr_evaluation, coherence.coherence_max), OF_WEIGHTS},
+    {"coherence_mean", offsetof(qsr_evaluation, coherence.coherence_mean), OF_WEIGHTS},
+    {"epsilon_max", offsetof(qsr_evaluation, coherence.epsilon_max), OF_WEIGHTS},
+    {"epsilon_mean", offsetof(qsr_evaluation, coherence.epsilon_mean), OF_WEIGHTS},
+    {"mmcs", offsetof(qsr_evaluation, match.mmcs), OF_TRUTH},
+    {"mcc", offsetof(qsr_evaluation, match.mcc), OF_TRUTH},
 };
-enum { WEIGHT_VALUES = 6, WITHOUT_TRUTH = 4 };
+enum { OTHER_VALUES = sizeof other_values / sizeof *other_values };
+
+static bool has_source(const qsr_evaluation *v, value_source source)
+{
+    return source == OF_LOSS ? v->has_loss : source == OF_TRUTH ? v->has_truth : true;
+}
 
 const char *qsr_evaluation_value(const qsr_evaluation *v, size_t index, double *ret_value)
 {
@@ -358,17 +419,21 @@ const char *qsr_evaluation_value(const qsr_evaluation *v, size_t index, double *
         }
         index -= QSR_METRIC_VALUES;
     }
-    if (index >= (v->has_truth ? WEIGHT_VALUES : WITHOUT_TRUTH)) return NULL;
-    memcpy(ret_value, (const char *)v + weight_values[index].offset, sizeof *ret_value);
-    return weight_values[index].name;
+    for (size_t i = 0; i < OTHER_VALUES; i++) {
+        if (!has_source(v, other_values[i].source) || index--) continue;
+        memcpy(ret_value, (const char *)v + other_values[i].offset, sizeof *ret_value);
+        return other_values[i].name;
+    }
+    return NULL;
 }
 
 void qsr_evaluation_put(qsr_evaluation *v, const char *name, double value)
 {
-    for (size_t i = 0; i < WEIGHT_VALUES; i++) {
-        if (strcmp(name, weight_values[i].name) != 0) continue;
-        memcpy((char *)v + weight_values[i].offset, &value, sizeof value);
-        v->has_truth |= i >= WITHOUT_TRUTH;
+    for (size_t i = 0; i < OTHER_VALUES; i++) {
+        if (strcmp(name, other_values[i].name) != 0) continue;
+        memcpy((char *)v + other_values[i].offset, &value, sizeof value);
+        v->has_truth |= other_values[i].source == OF_TRUTH;
+        v->has_loss |= other_values[i].source == OF_LOSS;
         return;
     }
     for (size_t i = 0; i < QSR_METRIC_VALUES; i++) {

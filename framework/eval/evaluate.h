@@ -5,6 +5,7 @@
 #include "eval/contexts.h"
 #include "eval/match.h"
 #include "eval/metric.h"
+#include "eval/splice.h"
 #include "model/sae.h"
 
 typedef struct {
@@ -13,6 +14,8 @@ typedef struct {
     qsr_coherence coherence;
     bool has_truth;          /* the dataset knows its features */
     qsr_match match;
+    bool has_loss;           /* the dataset is a model, and its loss was asked for */
+    qsr_loss_metrics loss;
 } qsr_evaluation;
 
 /* What to write about single latents. */
@@ -30,6 +33,7 @@ typedef struct {
     const char *tokens_csv;   /* path to write, or NULL */
     int64_t layer;            /* for its first column; negative: unknown */
     qsr_latent_files latents;
+    uint64_t ce_tokens;       /* eval.ce_tokens: held-out rows that are replaced in the model; 0: none */
     qsr_evaluation evaluation; /* out */
     qsr_error error;          /* out: code != QSR_OK when this one failed; the others are judged all the same */
 } qsr_judged;

@@ -239,7 +239,7 @@ static void remove_folders(const char *path, size_t existed)
 static qsr_status evaluate(judge_state *j, const qsr_judge_options *o, qsr_judgement *ret, qsr_error *e)
 {
     double start = qsr_clock();
-    qsr_judged judged = {.sae = &j->sae, .layer = qsr_cell_layer(j->spec)};
+    qsr_judged judged = {.sae = &j->sae, .layer = qsr_cell_layer(j->spec), .ce_tokens = (uint64_t)j->spec->eval.ce_tokens};
     qsr_evaluate_options options = {o->ctx, o->progress};
     if (o->out && j->data.held_rows) judged.tokens_csv = qsr_path_join(&j->arena, o->out, "tokens.csv");
     if (o->out) judged.latents = qsr_cell_latent_files(j->spec, o->out, &j->arena);

@@ -98,6 +98,10 @@ static const qsr_option eval_options[] = {
             .unit = "tokens", .flags = QSR_OPT_RANGE | QSR_OPT_NO_ID, .min = 0, .max = 4096, .def = "16"),
     QSR_OPT(qsr_eval_options, context_after, .help = "tokens of text after them", .unit = "tokens",
             .flags = QSR_OPT_RANGE | QSR_OPT_NO_ID, .min = 0, .max = 4096, .def = "8"),
+    QSR_OPT(qsr_eval_options, ce_tokens,
+            .help = "of those rows, the first so many are also replaced in the model, to see what becomes of its loss (ce_sae, "
+                    "ce_recovered_zero, kl); 0: none. Only where the dataset is a model",
+            .unit = "tokens", .flags = QSR_OPT_RANGE, .min = 0, .max = MOST, .def = "16_384"),
 };
 
 #define ROWS(table_)                                                                                                       \

@@ -60,7 +60,7 @@ typedef struct {
 } qsr_train_options;
 
 typedef struct {
-    int64_t tokens;
+    int64_t tokens, ce_tokens;
     bool latents;
     int64_t top_contexts, context_before, context_after;
 } qsr_eval_options;
