@@ -4,9 +4,6 @@ plugins_datasets_gpt2_la_SOURCES = \
 	plugins/datasets/exclude.c plugins/datasets/exclude.h \
 	plugins/datasets/gpt2/attention.c plugins/datasets/gpt2/attention.h plugins/datasets/gpt2/config.c \
 	plugins/datasets/gpt2/config.h plugins/datasets/gpt2/forward.c plugins/datasets/gpt2/forward.h \
-	plugins/datasets/exclude.c plugins/datasets/exclude.h plugins/datasets/gpt2/attention.c \
-	plugins/datasets/gpt2/attention.h plugins/datasets/gpt2/config.c plugins/datasets/gpt2/config.h \
-	plugins/datasets/gpt2/forward.c plugins/datasets/gpt2/forward.h \
 	plugins/datasets/gpt2/gpt2.c plugins/datasets/gpt2/head.c plugins/datasets/gpt2/head.h plugins/datasets/gpt2/model.c \
 	plugins/datasets/gpt2/model.h plugins/datasets/gpt2/pass.c plugins/datasets/gpt2/pass.h plugins/datasets/gpt2/splice.c \
 	plugins/datasets/gpt2/splice.h plugins/datasets/gpt2/tokens.c plugins/datasets/gpt2/tokens.h \
