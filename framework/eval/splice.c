@@ -143,7 +143,7 @@ static qsr_status reconstruct(workspace *w, float *rows, size_t n, qsr_error *e)
     qsr_sae_centre(sae, w->x, n, w->xc);
     qsr_status status = qsr_sae_encode(sae, QSR_EVAL, w->xc, n, 0, n, &w->encoder, &w->code, e);
     if (status) return status;
-    qsr_sae_decode(sae, &w->code, w->x);
+    qsr_sae_decode(sae, &w->code, w->x, NULL);
     qsr_denormalise_rows(w->scale, w->x, n, sae->params.d_in, rows);
     return QSR_OK;
 }
