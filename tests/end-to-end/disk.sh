@@ -19,7 +19,7 @@ expect 0 run grid.yaml --out reference --quiet
 
 told=0
 ended=0
-for size in 16 32 48 64 80 96 112 128 144 160 176 192 208 224 240 256 272 288 304 320 352 384 448 512; do
+for size in 16 32 48 64 80 96 112 128 144 160 176 192 208 224 240 256 272 288 304 320 352 384 448 512 640 768 1024; do
     mount -o remount,size=${size}k disk
     code=0
     "$quasar" run grid.yaml --out disk/runs --quiet >out 2>err || code=$?

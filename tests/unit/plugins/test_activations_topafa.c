@@ -240,16 +240,6 @@ static void refuses_norms_that_are_not_finite(void **state)
     fake_unmake(&made);
 }
 
-static void names_its_architecture(void **state)
-{
-    (void)state;
-    fake_made made = make();
-    const qsr_export_ops *ops = made.plugin->extension(QSR_EXT_EXPORT);
-    assert_string_equal(ops->architecture(made.instance), "quasar/topafa");
-    assert_null(made.plugin->extension(QSR_EXT_SELECTOR));
-    fake_unmake(&made);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,7 +250,6 @@ int main(void)
         cmocka_unit_test(handles_the_corner_rows),
         cmocka_unit_test(rows_do_not_touch_each_other),
         cmocka_unit_test(refuses_norms_that_are_not_finite),
-        cmocka_unit_test(names_its_architecture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

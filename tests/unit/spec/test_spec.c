@@ -197,7 +197,8 @@ static void a_full_dump_writes_every_option(void **state)
         "train:\n  tokens: 8192\n  batch: 4096\n  lr: 0.0003\n  beta1: 0.9\n  beta2: 0.99\n  clip_norm: 1\n"
         "  warmup: 0\n  decay: 0\n  dead_after: 1000000\n  decoder_norm: after_step\n  log_every: 10\n"
         "  checkpoint_every: 500\n"
-        "eval:\n  tokens: 65536\n  latents: true\n  top_contexts: 5\n  context_before: 16\n  context_after: 8\n");
+        "eval:\n  tokens: 65536\n  latents: true\n  top_contexts: 5\n  context_before: 16\n  context_after: 8\n"
+        "  ce_tokens: 16384\n");
     qsr_text_free(&dump);
     qsr_spec_free(spec);
 }
