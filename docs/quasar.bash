@@ -57,7 +57,7 @@ _quasar() {
         _quasar_words "text csv md latex json" "$word"
         return
         ;;
-    --threads | --repeats | --rows | --cols | --where | --sort | --metric | --between | --at | --along) return ;;
+    --threads | --memory | --repeats | --rows | --cols | --where | --sort | --metric | --between | --at | --along) return ;;
     esac
     if [[ $word == -* ]]; then
         _quasar_words "$(_quasar_options "$command")" "$word"
@@ -65,7 +65,7 @@ _quasar() {
     fi
     case $command in
     run | show | bench | submit | status | gc) _quasar_files yaml "$word" ;;
-    diff | eval | table | compare | index | export)
+    diff | eval | table | compare | stability | index | export)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         ;;

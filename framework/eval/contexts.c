@@ -47,14 +47,14 @@ typedef struct {
     const qsr_dataset *data;
     const qsr_tokens_ops *ops; /* NULL: the dataset has no tokens */
     qsr_context_width width;
-    size_t window;             /* before + 1 + after */
-    size_t block;              /* latents written at once */
-    context *contexts;         /* [block * top], latent by latent */
-    context **order;           /* the same by unit */
-    int64_t *tokens;           /* [block * top][window] */
-    int64_t *unit_tokens;      /* [rows of a unit] */
+    size_t window;        /* before + 1 + after */
+    size_t block;         /* latents written at once */
+    context *contexts;    /* [block * top], latent by latent */
+    context **order;      /* the same by unit */
+    int64_t *tokens;      /* [block * top][window] */
+    int64_t *unit_tokens; /* [rows of a unit] */
     uint64_t *unit_documents;
-    qsr_text bytes, clean;     /* of one text */
+    qsr_text bytes, clean; /* of one text */
     qsr_writer writer;
     qsr_text lines;
 } job;
@@ -124,8 +124,10 @@ static void put_text(job *j, const char *key, const int64_t *tokens, size_t n)
     for (size_t i = 0; i < n; i++) {
         size_t size;
         const char *text = text_of(j, tokens[i], &size);
-        if (text) qsr_text_append(&j->bytes, text, size);
-        else qsr_text_puts(&j->bytes, replacement);
+        if (text)
+            qsr_text_append(&j->bytes, text, size);
+        else
+            qsr_text_puts(&j->bytes, replacement);
     }
     if (j->bytes.length) qsr_contexts_clean(j->bytes.bytes, j->bytes.length, &j->clean);
     qsr_text_add(&j->lines, ",\"%s\":", key);
@@ -217,8 +219,8 @@ static void release(job *j)
     qsr_text_free(&j->lines);
 }
 
-qsr_status qsr_contexts_write(const qsr_latents *latents, const char *path, const qsr_dataset *data, qsr_context_width width,
-                              qsr_error *e)
+qsr_status qsr_contexts_write(const qsr_latents *latents, const char *path, const qsr_dataset *data,
+                              qsr_context_width width, qsr_error *e)
 {
     job j = {.latents = latents, .data = data, .width = width, .writer = {.fd = -1}};
     size_t d_sae = qsr_latents_count(latents);

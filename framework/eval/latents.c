@@ -17,9 +17,10 @@ enum { PANEL = 2048, FLUSH_BYTES = 1 << 16 };
 struct qsr_latents {
     size_t d_sae, top;
     qsr_latent *latent; /* [d_sae] */
-    float *floor;       /* [d_sae] what f must exceed to be among the top: the last of them once there are `top`, else -INFINITY */
-    uint32_t *kept;     /* [d_sae] */
-    qsr_top_row *rows;  /* [d_sae][top], largest first */
+    float
+        *floor; /* [d_sae] what f must exceed to be among the top: the last of them once there are `top`, else -INFINITY */
+    uint32_t *kept;    /* [d_sae] */
+    qsr_top_row *rows; /* [d_sae][top], largest first */
 };
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
@@ -39,7 +40,8 @@ qsr_status qsr_latents_create(size_t d_sae, size_t top, qsr_latents **ret, qsr_e
     if (!l->latent || !l->floor || !l->kept || !l->rows) {
         qsr_latents_free(l);
         *ret = NULL;
-        return qsr_fail(e, QSR_E_NOMEM, "out of memory: %zu top rows for each of %zu latents; lower eval.top_contexts", top, d_sae);
+        return qsr_fail(e, QSR_E_NOMEM, "out of memory: %zu top rows for each of %zu latents; lower eval.top_contexts", top,
+                        d_sae);
     }
     for (size_t j = 0; j < d_sae; j++) l->latent[j].largest = l->floor[j] = -INFINITY;
     return QSR_OK;
@@ -151,8 +153,10 @@ static void put_latent(const qsr_latents *l, size_t j, uint64_t rows, float dec_
     put(line, x->fired ? x->sum / (double)x->fired : NAN);
     put(line, x->largest);
     put(line, dec_norm);
-    if (nearest.other == UINT32_MAX) qsr_text_puts(line, ",");
-    else qsr_text_add(line, ",%" PRIu32, nearest.other);
+    if (nearest.other == UINT32_MAX)
+        qsr_text_puts(line, ",");
+    else
+        qsr_text_add(line, ",%" PRIu32, nearest.other);
     put(line, nearest.cosine);
     put(line, cosine);
     qsr_text_puts(line, "\n");
@@ -166,8 +170,8 @@ static qsr_status flush(qsr_writer *writer, qsr_text *lines, size_t from, qsr_er
     return status;
 }
 
-qsr_status qsr_latents_write(const qsr_latents *l, const char *path, uint64_t rows, const qsr_params *params, const float *dec_norm,
-                             const qsr_neighbour *neighbour, qsr_pool *pool, qsr_error *e)
+qsr_status qsr_latents_write(const qsr_latents *l, const char *path, uint64_t rows, const qsr_params *params,
+                             const float *dec_norm, const qsr_neighbour *neighbour, qsr_pool *pool, qsr_error *e)
 {
     alignment a = {params, qsr_block_raw(l->d_sae, sizeof(float))};
     if (!a.cosine) return qsr_fail_nomem(e, "encoder-decoder cosines", l->d_sae * sizeof(float));

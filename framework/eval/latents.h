@@ -51,6 +51,6 @@ const qsr_latent *qsr_latents_get(const qsr_latents *, size_t latent);
 size_t qsr_latents_top(const qsr_latents *, size_t latent, const qsr_top_row **ret);
 
 /* latents.csv, whole or not at all. rows: how many were evaluated. dec_norm and neighbour are [d_sae]. */
-qsr_status qsr_latents_write(const qsr_latents *, const char *path, uint64_t rows, const qsr_params *, const float *dec_norm,
-                             const qsr_neighbour *neighbour, qsr_pool *, qsr_error *e);
+qsr_status qsr_latents_write(const qsr_latents *, const char *path, uint64_t rows, const qsr_params *,
+                             const float *dec_norm, const qsr_neighbour *neighbour, qsr_pool *, qsr_error *e);
 #endif

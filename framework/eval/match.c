@@ -265,7 +265,9 @@ static qsr_status match_cosines(cosines *c, bool swapped, qsr_match *ret, uint32
 {
     size_t n_features = swapped ? c->cols : c->rows;
     double total, gap;
-    ret->mmcs = mean_of_largest(c, swapped, swapped ? c->inverse_b : c->inverse_a); /* the norms have served */
+    double by_row = mean_of_largest(c, false, c->inverse_a), by_column = mean_of_largest(c, true, c->inverse_b); /* the norms have served */
+    ret->mmcs = swapped ? by_column : by_row;
+    ret->mmcs_back = swapped ? by_row : by_column;
     for (size_t i = 0; i < c->rows * c->cols; i++) c->cosine[i] = fabsf(c->cosine[i]);
     qsr_status status = qsr_match_assign(c->cosine, c->rows, c->cols, col, &total, &gap, e);
     if (status) return status;
@@ -279,7 +281,7 @@ static qsr_status match_cosines(cosines *c, bool swapped, qsr_match *ret, uint32
 qsr_status qsr_match_of(qsr_pool *pool, const float *features, size_t n_features, const float *dictionary, size_t n_rows,
                         size_t d, qsr_match *ret, uint32_t *ret_partner, qsr_error *e)
 {
-    *ret = (qsr_match){NAN, NAN, NAN};
+    *ret = (qsr_match){NAN, NAN, NAN, NAN};
     for (size_t f = 0; ret_partner && f < n_features; f++) ret_partner[f] = none;
     if (!n_features || !n_rows) return QSR_OK;
     bool swapped = n_features > n_rows;

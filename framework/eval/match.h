@@ -13,6 +13,7 @@ qsr_status qsr_match_assign(const float *value, size_t rows, size_t cols, uint32
 
 typedef struct {
     double mmcs; /* mean over features of the largest cosine (signed) with any row of the dictionary */
+    double mmcs_back; /* the other way round: mean over rows of the dictionary of the largest cosine with any feature */
     double mcc;  /* sum of |cos| over the best one-to-one assignment / number of features: a feature without a partner,
                     because the dictionary is smaller, counts 0 */
     double gap;  /* of the assignment, as above, divided likewise */

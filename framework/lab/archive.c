@@ -198,6 +198,18 @@ static void read_result(reading *r)
     json_decref(root);
 }
 
+/* Made by another command, and made again at will: one that cannot be read is worth a warning, no more. */
+static void read_stability(reading *r)
+{
+    const char *path = file_in(r, "stability.json");
+    json_t *root = NULL;
+    qsr_error e = {0};
+    if (r->record->state != QSR_RECORD_COMPLETED || !qsr_exists(path)) return;
+    if (qsr_json_read(path, JSON_BYTES, &root, &e)) qsr_log(QSR_LOG_WARNING, "%s; `quasar stability` makes it anew", e.text);
+    else read_numbers(r, json_object_get(root, "metrics"), "stability.");
+    json_decref(root);
+}
+
 /* ---- folders ----------------------------------------------------------------------------------------------------- */
 
 static void *keep(qsr_arena *arena, void *heap, size_t n, size_t size)
@@ -219,6 +231,7 @@ static void read_record(qsr_archive *a, const char *folder)
     read_spec(&r);
     read_manifest(&r);
     read_result(&r);
+    read_stability(&r);
     record->parameters = keep(&a->arena, r.parameters, record->n_parameters, sizeof *r.parameters);
     record->measures = keep(&a->arena, r.measures, record->n_measures, sizeof *r.measures);
     if (record->state == QSR_RECORD_BROKEN) qsr_log(QSR_LOG_WARNING, "%s is broken: %s", record->folder, record->reason);

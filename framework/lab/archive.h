@@ -18,7 +18,8 @@ typedef struct {
     const char *key, *text;
 } qsr_parameter;
 
-/* A number of result.json: those of `metrics` under their own name, those of `train` as "trained.<name>". Never NaN or infinite. */
+/* A number of result.json: those of `metrics` under their own name, those of `train` as "trained.<name>"; of stability.json, where
+ * there is one (report/stability.h), as "stability.<name>". Never NaN or infinite. */
 typedef struct {
     const char *name;
     double value;

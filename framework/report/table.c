@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "eval/statistics.h"
 
 typedef struct {
@@ -153,9 +154,14 @@ static qsr_summary summarize(making *m, const qsr_frame_group *g, size_t metric)
     return s;
 }
 
-static double half_width(const qsr_summary *s)
+/* A run's stability is its mean over pairs with the other runs, so runs are not independent. The mean of all pairs is a U-statistic of
+ * degree 2, whose jackknife variance is 4 (n-1) / (n (n-2)^2) times the sum of squares (Sen 1960; Arvesen 1969): the usual half-width
+ * times 2 (n-1) / (n-2), and none for two runs. */
+static double half_width(const qsr_summary *s, const char *metric)
 {
-    return s->n < 2 ? NAN : qsr_t_quantile(0.975, (double)(s->n - 1)) * s->sd / sqrt((double)s->n);
+    double n = (double)s->n, factor = 1;
+    if (qsr_starts_with(metric, "stability.")) factor = s->n > 2 ? 2 * (n - 1) / (n - 2) : NAN;
+    return s->n < 2 ? NAN : factor * qsr_t_quantile(0.975, n - 1) * s->sd / sqrt(n);
 }
 
 static size_t count_state(const making *m, const qsr_frame_group *g, qsr_record_state state)
@@ -261,7 +267,7 @@ static void add_row(making *m, extras x, const qsr_frame_group *g, qsr_sheet *sh
     (cell++)->n = runs;
     for (size_t i = 0; i < m->n_metrics; i++, cell++) {
         qsr_summary s = summarize(m, g, m->metrics[i]);
-        *cell = (qsr_sheet_cell){.value = s.mean, .half = half_width(&s), .n = s.n, .note_n = s.n != runs};
+        *cell = (qsr_sheet_cell){.value = s.mean, .half = half_width(&s, m->frame->metrics[m->metrics[i]]), .n = s.n, .note_n = s.n != runs};
     }
     if (x.failed) (cell++)->n = count_state(m, g, QSR_RECORD_FAILED);
     if (x.unfinished) cell->n = count_state(m, g, QSR_RECORD_UNFINISHED);

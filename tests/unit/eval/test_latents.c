@@ -23,7 +23,8 @@ static qsr_code *draw_code(uint64_t seed)
     code->rows = ROWS;
     code->row_begin[0] = 0;
     for (size_t r = 0; r < ROWS; r++) {
-        for (uint32_t j = (uint32_t)qsr_rng_below(&rng, at++, 90); j < D_SAE; j += 1 + (uint32_t)qsr_rng_below(&rng, at++, 90)) {
+        for (uint32_t j = (uint32_t)qsr_rng_below(&rng, at++, 90); j < D_SAE;
+             j += 1 + (uint32_t)qsr_rng_below(&rng, at++, 90)) {
             code->latent[n] = j;
             code->value[n++] = (float)qsr_rng_below(&rng, at++, 6) - (j % 5 ? 0 : 2);
         }
@@ -170,10 +171,11 @@ typedef struct {
 static judge *open_judge(const char *vocabulary, unsigned threads, int units_per_read)
 {
     judge *j = calloc(1, sizeof *j);
-    j->spec = bench_spec("name: judge\ndataset: {plugin: counted, d_in: %d, index: false, units: 100, rows_per_unit: 25, skip_first: 1, "
-                         "drop: 9, vocabulary: %s, units_per_read: %d}\nactivation: {plugin: topk, k: 4}\nsae: {d_sae: 50}\n"
-                         "train: {tokens: 1000, batch: 100}\neval: {tokens: 900, top_contexts: 4, context_before: 3, context_after: 2}\n",
-                         D, vocabulary, units_per_read);
+    j->spec = bench_spec(
+        "name: judge\ndataset: {plugin: counted, d_in: %d, index: false, units: 100, rows_per_unit: 25, skip_first: 1, "
+        "drop: 9, vocabulary: %s, units_per_read: %d}\nactivation: {plugin: topk, k: 4}\nsae: {d_sae: 50}\n"
+        "train: {tokens: 1000, batch: 100}\neval: {tokens: 900, top_contexts: 4, context_before: 3, context_after: 2}\n",
+        D, vocabulary, units_per_read);
     assert_ok(qsr_dataset_open(j->spec, bench_pool(threads), &j->data, NULL));
     j->learner = bench_learner(j->spec, D, bench_pool(threads));
     return j;
@@ -213,7 +215,8 @@ static void the_table_agrees_with_the_metrics(void **state)
     qsr_csv csv;
     qsr_error e = {0};
     double fired = 0, silent = 0, nearest = 0, l1 = 0;
-    if (qsr_csv_read(qsr_path_join(&j->arena, folder_of(&j->arena, "table"), "latents.csv"), 1 << 20, &csv, &e)) fail_msg("%s", e.text);
+    if (qsr_csv_read(qsr_path_join(&j->arena, folder_of(&j->arena, "table"), "latents.csv"), 1 << 20, &csv, &e))
+        fail_msg("%s", e.text);
     assert_int_equal(csv.columns, 8);
     assert_int_equal(csv.count, 51);
     for (size_t i = 0; i < 50; i++) {
@@ -246,7 +249,8 @@ static void the_table_agrees_with_the_metrics(void **state)
 }
 
 /* What stands in a window, from the fixture's own rule: token = row % 7. */
-static const char *const cleaned[] = {" the", "\xef\xbf\xbd", "\xef\xbf\xbd \"", "\n\\", "\xef\xbf\xbd", "\xef\xbf\xbd", "\xc3\xa9"};
+static const char *const cleaned[] = {" the",         "\xef\xbf\xbd", "\xef\xbf\xbd \"", "\n\\",
+                                      "\xef\xbf\xbd", "\xef\xbf\xbd", "\xc3\xa9"};
 
 static char *expected_text(qsr_arena *arena, uint64_t first, size_t n)
 {
@@ -276,10 +280,11 @@ static json_t *read_line(char **rest)
 /* Places hold also where the fixture's mask leaves out rows before. */
 static void check_context(qsr_arena *arena, const json_t *c, bool texts)
 {
-    uint64_t unit = (uint64_t)json_integer_value(json_object_get(c, "unit")), row = (uint64_t)json_integer_value(json_object_get(c, "row"));
+    uint64_t unit = (uint64_t)json_integer_value(json_object_get(c, "unit")),
+             row = (uint64_t)json_integer_value(json_object_get(c, "row"));
     uint64_t at = unit * 25 + row, before = row < 3 ? row : 3, after = 24 - row < 2 ? 24 - row : 2;
     assert_true(unit >= 62 && unit < 100 && row >= 1 && row < 25); /* 38 units of 24 rows are held out */
-    assert_true((at * 2654435761u >> 7) % 9 != 0); /* the rule of `drop: 9` */
+    assert_true((at * 2654435761u >> 7) % 9 != 0);                 /* the rule of `drop: 9` */
     assert_int_equal(json_integer_value(json_object_get(c, "token")), at % 7);
     assert_int_equal(json_integer_value(json_object_get(c, "document")), at / 50);
     if (!texts) {
@@ -312,8 +317,10 @@ static void contexts_have_the_text_around_them(void **state)
                 double activation = json_real_value(json_object_get(c, "activation"));
                 assert_true(activation <= last && activation > 0);
                 last = activation;
-                if (v == 0) assert_int_equal(json_object_size(c), 3);
-                else check_context(&j->arena, c, v == 2);
+                if (v == 0)
+                    assert_int_equal(json_object_size(c), 3);
+                else
+                    check_context(&j->arena, c, v == 2);
             }
         }
         assert_int_equal(lines, 50);

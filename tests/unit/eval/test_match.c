@@ -116,9 +116,11 @@ static void finds_features_in_a_dictionary(void **state)
     assert_true(fabs(match.gap) < 1e-12);
     /* mmcs is signed: the features that were turned round find something else, less than themselves. */
     assert_true(match.mmcs > 0.7 && match.mmcs < 0.95);
+    double there = match.mmcs, back = match.mmcs_back;
     /* Seen from the other side, rows without a feature have no partner and count 0. */
     assert_int_equal(qsr_match_of(NULL, dictionary, ROWS, features, FEATURES, D, &match, partner, &e), QSR_OK);
     assert_close(match.mcc, (double)FEATURES / ROWS, 1e-6);
+    assert_true(match.mmcs == back && match.mmcs_back == there);
     for (size_t f = 0; f < FEATURES; f++) assert_int_equal(partner[place[f]], f);
     for (size_t k = FEATURES; k < ROWS; k++) assert_int_equal(partner[place[k]], UINT32_MAX);
     /* A dictionary against itself. */
@@ -136,6 +138,7 @@ static void mmcs_is_the_mean_of_the_largest_cosine(void **state)
     uint32_t partner[3];
     assert_int_equal(qsr_match_of(NULL, features, 3, dictionary, 2, 2, &match, partner, &e), QSR_OK);
     assert_close(match.mmcs, (0.6 + 0.8 + 0) / 3, 1e-7);
+    assert_close(match.mmcs_back, (0.8 + 0) / 2, 1e-7);
     assert_close(match.mcc, (1 + 0.8) / 3, 1e-7); /* (1, 0) with (-5, 0), (0, 1) with (3, 4); a row of zeros with none */
     assert_true(partner[0] == 1 && partner[1] == 0 && partner[2] == UINT32_MAX);
     assert_int_equal(qsr_match_of(NULL, features, 3, dictionary, 0, 2, &match, partner, &e), QSR_OK);
