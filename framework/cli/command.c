@@ -35,7 +35,7 @@ void qsr_command_overview(void)
 {
     puts("Quasar trains and evaluates sparse autoencoders from YAML specs.\n\n"
          "usage: quasar COMMAND [words and options]\n");
-    for (const qsr_command *const *c = commands; *c; c++) printf("  %-9s %s\n", (*c)->name, (*c)->summary);
+    for (const qsr_command *const *c = commands; *c; c++) printf("  %-9s  %s\n", (*c)->name, (*c)->summary);
     puts("\n  --help, -h     this text; `quasar COMMAND --help` explains a command\n"
          "  --version      the version\n\n"
          "Exit codes: 0 success, 1 a run or check failed, 2 bad input (nothing was created), 130 interrupted.\n"
