@@ -21,6 +21,7 @@ include tests/unit/cli.mk
 include tests/fuzz/fuzz.mk
 endif
 include tests/golden/golden.mk
+include tests/tools/tools.mk
 TESTS += $(check_PROGRAMS)
 
 # End-to-end tests drive the built program as a user does. They run from anywhere, write only under their own folder in

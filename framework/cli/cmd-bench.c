@@ -20,6 +20,9 @@ static const char default_spec[] = "name: bench\n"
                                    "train: { tokens: 100_000_000, batch: 4096 }\n"
                                    "eval: { tokens: 0 }\n";
 
+/* Operations per second of the model over those of T. */
+static double model_share(const qsr_bench *b) { return b->model_flops / b->model.median / 1e6 / b->gemm_gflops; }
+
 /* ---- as a table */
 
 static void add_row(qsr_table *table, const char *name, const qsr_bench_time *t, const qsr_bench *b, double flops, double bytes)
@@ -44,10 +47,14 @@ static void print_table(const qsr_spec *spec, const qsr_bench *b)
     add_row(&table, "step", &b->step, b, 0, 0);
     add_row(&table, "T", &b->t, b, b->gemm_gflops * b->t.median * 1e6, 0);
     add_row(&table, "data", &b->data, b, 0, 0);
+    if (b->model_rows) add_row(&table, "model", &b->model, b, b->model_flops, 0);
     qsr_table_print(&table, 2, stdout);
     qsr_table_free(&table);
     printf("step = %.3f T, %.0f tokens/s without data, medians of %zu; peak memory %s\n", b->step.median / b->t.median,
            1e3 * (double)b->batch / b->step.median, b->repeats, qsr_size_text(b->peak_bytes, peak, sizeof peak));
+    if (b->model_rows)
+        printf("model: %zu rows at once, %.0f tokens/s, %.0f %% of the rate of T over the counted operations\n", b->model_rows,
+               1e3 * (double)b->model_rows / b->model.median, 100 * model_share(b));
     printf("this machine: %.1f GFLOP/s in T, %.1f GB/s in a copy\n", b->gemm_gflops, b->copy_gbps);
 }
 
@@ -86,6 +93,12 @@ static void print_json(const qsr_bench *b)
     json_object_set_new(root, "blas", json_string(blas.core));
     json_object_set_new(root, "gemm_gflops", qsr_json_real(b->gemm_gflops));
     json_object_set_new(root, "copy_gbps", qsr_json_real(b->copy_gbps));
+    if (b->model_rows) {
+        json_object_set_new(root, "model_rows", json_integer((json_int_t)b->model_rows));
+        json_object_set_new(root, "model_ms", qsr_json_real(b->model.median));
+        json_object_set_new(root, "model_gflops", qsr_json_real(b->model_flops / b->model.median / 1e6));
+        json_object_set_new(root, "model_share_of_T", qsr_json_real(model_share(b)));
+    }
     for (int p = 0; p < QSR_PHASES; p++)
         json_array_append_new(phases, phase_json(qsr_phase_names[p], &b->phase[p], b, b->flops[p], b->bytes[p]));
     json_object_set_new(root, "phases", phases);

@@ -167,6 +167,46 @@ static void conclude(bench_state *b, qsr_bench *ret)
     ret->copy_gbps = copy_rate(b->pool);
 }
 
+/* ---- the model that data comes from ------------------------------------------------------------------------------ */
+
+enum { MODEL_ROWS = 4096, MODEL_FEWEST = 3 };
+static const double MODEL_SECONDS = 5;
+
+/* Full reads on every thread, together at least MODEL_ROWS rows: what training asks of a model, without shuffling. */
+static size_t model_units(const bench_state *b)
+{
+    const qsr_dataset *data = &b->data;
+    const size_t round = data->info.units_per_read * qsr_pool_threads(b->pool);
+    const size_t n = round * qsr_div_up(MODEL_ROWS, round * data->info.rows_per_unit);
+    return n < data->train_units ? n : (size_t)data->train_units;
+}
+
+static qsr_status time_model(bench_state *b, size_t repeats, qsr_bench *ret, qsr_error *e)
+{
+    const qsr_dataset *data = &b->data;
+    const size_t n = model_units(b);
+    double series[MOST], begun = qsr_clock();
+    size_t done = 0;
+    if (!(data->info.unit_flops > 0)) return QSR_OK;
+    uint64_t *units = qsr_xcalloc(n, sizeof *units);
+    for (size_t i = 0; i < n; i++) units[i] = i;
+    float *rows = qsr_block_raw(n * data->rows_per_unit, data->d_in * sizeof(float));
+    qsr_status status = rows ? QSR_OK : qsr_fail_nomem(e, "rows of the model", n * data->rows_per_unit * data->d_in * sizeof(float));
+    if (!status) status = qsr_dataset_read(data, units, n, rows, e); /* warms up */
+    while (!status && done < (repeats ? qsr_min_size(repeats, MOST) : MOST)) {
+        double start = qsr_clock();
+        status = qsr_dataset_read(data, units, n, rows, e);
+        series[done++] = 1e3 * (qsr_clock() - start);
+        if (!repeats && done >= MODEL_FEWEST && qsr_clock() - begun > MODEL_SECONDS) break;
+    }
+    if (!status) ret->model = quartiles(series, done);
+    ret->model_rows = n * data->info.rows_per_unit;
+    ret->model_flops = (double)n * data->info.unit_flops;
+    qsr_block_free(rows);
+    free(units);
+    return status;
+}
+
 static qsr_status measure(bench_state *b, size_t repeats, qsr_bench *ret, qsr_error *e)
 {
     qsr_learner *l = b->learner;
@@ -197,6 +237,7 @@ qsr_status qsr_bench_run(const qsr_spec *spec, qsr_pool *pool, size_t repeats, q
         ret->d_in = b->learner->d_in, ret->d_sae = b->learner->d_sae, ret->batch = b->learner->batch;
         status = measure(b, repeats, ret, e);
     }
+    if (!status) status = time_model(b, repeats, ret, e);
     if (!status) conclude(b, ret);
     qsr_block_free(b->rows);
     qsr_block_free(b->product);

@@ -16,6 +16,9 @@ typedef struct {
     qsr_bench_time phase[QSR_PHASES];    /* they sum up to the step */
     double flops[QSR_PHASES], bytes[QSR_PHASES]; /* counted, for GFLOP/s and GB/s; 0: not counted */
     double gemm_gflops, copy_gbps;       /* the machine's ceilings, by T itself and by a copy larger than its caches */
+    qsr_bench_time model;                /* reading model_rows rows where the dataset counts operations (a language model); */
+    size_t model_rows;                   /* 0: it does not */
+    double model_flops;
     double l0;                           /* of the last step: most phases follow it */
     size_t peak_bytes;                   /* of the process before T got its own memory */
 } qsr_bench;
