@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "math/kernel.h"
+
 /* Positive floats order like their bits, so selection works on integers and never rounds. */
 static uint32_t bits_of(float v)
 {
@@ -61,7 +63,23 @@ static size_t select_any(const float *v, size_t n, size_t k, uint32_t *index)
 
 /* ---- small k: a lower bound from the maxima of groups leaves a few candidates ------------------------------------ */
 
-enum { LANES = 16, MOST_CANDIDATES = 2048, MOST_GROUPS = 2048 };
+enum { LANES = QSR_SELECT_LANES, MOST_CANDIDATES = 2048, MOST_GROUPS = 2048 };
+
+extern const qsr_select_passes qsr_select_passes_portable, qsr_select_passes_avx2, qsr_select_passes_avx512;
+
+const qsr_select_passes *qsr_select_passes_named(const char *isa)
+{
+    if (!qsr_kernels_named(isa)) return NULL;
+#if defined(QSR_HAVE_AVX2)
+    if (strcmp(isa, "avx2") == 0) return &qsr_select_passes_avx2;
+#endif
+#if defined(QSR_HAVE_AVX512)
+    if (strcmp(isa, "avx512") == 0) return &qsr_select_passes_avx512;
+#endif
+    return &qsr_select_passes_portable;
+}
+
+static const qsr_select_passes *passes(void) { return qsr_select_passes_named(qsr_kernels_get()->isa); }
 
 static uint64_t key_of(float v, uint32_t i) { return (uint64_t)bits_of(v) << 32 | (UINT32_MAX - i); }
 
@@ -90,30 +108,16 @@ static uint64_t kth_key(uint64_t *key, size_t n, size_t k)
     return key[want];
 }
 
-/* out[0..16) = the lanewise maxima of `vectors` groups of 16; written so that compilers use vector maxima. */
-static void lane_maxima(const float *v, size_t vectors, float *out)
-{
-    float most[LANES] = {0};
-    for (size_t i = 0; i < vectors; i++)
-        for (int lane = 0; lane < LANES; lane++) {
-            float value = v[i * LANES + (size_t)lane];
-            most[lane] = value > most[lane] ? value : most[lane];
-        }
-    memcpy(out, most, sizeof most);
-}
-
-/* At least k elements are >= the k-th largest of group maxima, so it bounds the k-th largest element from below. 0 when the
- * groups cannot tell. */
-static float lower_bound_of(const float *v, size_t n, size_t k)
+/* At least k elements are >= the k-th largest of group maxima, so it bounds the k-th largest element from below. */
+float qsr_select_bound(const float *v, const float *slack, float factor, size_t n, size_t k)
 {
     float maxima[MOST_GROUPS];
     uint64_t keys[MOST_GROUPS];
+    if (k == 0 || k > n / LANES) return 0;
     size_t vectors = n / LANES, per_group = vectors * LANES / (4 * k);
     if (per_group < 1) per_group = 1;
     while (vectors / per_group * LANES > MOST_GROUPS) per_group++;
-    size_t groups = 0;
-    for (size_t i = 0; i + per_group <= vectors; i += per_group, groups += LANES)
-        lane_maxima(v + i * LANES, per_group, maxima + groups);
+    size_t groups = passes()->maxima(v, slack, factor, n, per_group, maxima);
     if (groups < k) return 0;
     for (size_t i = 0; i < groups; i++) keys[i] = key_of(maxima[i], (uint32_t)i);
     uint32_t bits = (uint32_t)(kth_key(keys, groups, k) >> 32);
@@ -122,38 +126,35 @@ static float lower_bound_of(const float *v, size_t n, size_t k)
     return bound;
 }
 
-/* The indices of v[i] >= bound, or more than MOST_CANDIDATES when they do not fit. */
-static size_t filter(const float *v, size_t n, float bound, uint32_t *index)
+size_t qsr_select_reaching(const float *v, size_t n, float bound, size_t room, uint32_t *index, float *value)
 {
-    size_t count = 0, i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        int any = 0;
-        for (size_t lane = 0; lane < LANES; lane++) any |= v[i + lane] >= bound;
-        if (!any) continue;
-        if (count > MOST_CANDIDATES - LANES) return MOST_CANDIDATES + 1;
-        for (size_t lane = 0; lane < LANES; lane++)
-            if (v[i + lane] >= bound) index[count++] = (uint32_t)(i + lane);
+    return passes()->reaching(v, n, bound, room, index, value);
+}
+
+/* The k largest of n <= MOST_CANDIDATES values, at[0..n) being their indices (NULL: 0 .. n - 1). */
+static size_t select_few(const float *v, const uint32_t *at, size_t n, size_t k, uint32_t *index)
+{
+    uint64_t key[MOST_CANDIDATES];
+    size_t positive = 0, count = 0;
+    for (size_t i = 0; i < n; i++) {
+        key[positive] = key_of(v[i], (uint32_t)i);
+        positive += v[i] > 0;
     }
-    if (count > MOST_CANDIDATES - LANES) return MOST_CANDIDATES + 1;
-    for (; i < n; i++)
-        if (v[i] >= bound) index[count++] = (uint32_t)i;
+    uint64_t threshold = positive > k ? kth_key(key, positive, k) : 0;
+    for (size_t i = 0; i < n; i++)
+        if (v[i] > 0 && key_of(v[i], (uint32_t)i) >= threshold) index[count++] = at ? at[i] : (uint32_t)i;
     return count;
 }
 
 size_t qsr_select_largest(const float *v, size_t n, size_t k, uint32_t *index)
 {
     if (k == 0 || n == 0) return 0;
-    if (k > n / 16 || n > UINT32_MAX) return select_any(v, n, k, index);
-    float bound = lower_bound_of(v, n, k);
-    if (!(bound > 0)) return select_any(v, n, k, index);
+    if (n <= MOST_CANDIDATES / 4) return select_few(v, NULL, n, k, index);
+    if (n > UINT32_MAX) return select_any(v, n, k, index);
+    float bound = qsr_select_bound(v, NULL, 0, n, k), value[MOST_CANDIDATES];
     uint32_t candidate[MOST_CANDIDATES];
-    uint64_t key[MOST_CANDIDATES];
-    size_t candidates = filter(v, n, bound, candidate);
+    if (!(bound > 0)) return select_any(v, n, k, index);
+    size_t candidates = qsr_select_reaching(v, n, bound, MOST_CANDIDATES, candidate, value);
     if (candidates > MOST_CANDIDATES || candidates < k) return select_any(v, n, k, index);
-    for (size_t i = 0; i < candidates; i++) key[i] = key_of(v[candidate[i]], candidate[i]);
-    uint64_t threshold = kth_key(key, candidates, k);
-    size_t count = 0;
-    for (size_t i = 0; i < candidates; i++)
-        if (key_of(v[candidate[i]], candidate[i]) >= threshold) index[count++] = candidate[i];
-    return count;
+    return select_few(value, candidate, candidates, k, index);
 }
