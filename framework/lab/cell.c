@@ -51,6 +51,8 @@ qsr_status qsr_cell_prepare(qsr_cell *c, const qsr_spec *spec, const qsr_run_opt
     if (status) return status;
     status = check_length(c, e);
     if (!status) status = qsr_manifest_make(spec, options, data, &c->manifest, e);
+    if (!status)
+        json_object_set_new(json_object_get(c->manifest.root, "machine"), "screen", json_string(qsr_sae_screen_name(&c->learner->sae)));
     if (status) {
         qsr_cell_blame(spec, &spec->dataset, e, problems);
         return status;
@@ -124,18 +126,18 @@ static qsr_status check_machine(const qsr_cell *c, const qsr_checkpoint_note *no
 {
     qsr_blas_info blas;
     qsr_blas_describe(&blas);
-    const char *isa = qsr_kernels_get()->isa;
-    if (strcmp(note->isa, isa) == 0 && strcmp(note->kernel, blas.core) == 0) return QSR_OK;
+    const char *isa = qsr_kernels_get()->isa, *screen = qsr_sae_screen_name(&c->learner->sae);
+    if (strcmp(note->isa, isa) == 0 && strcmp(note->kernel, blas.core) == 0 && strcmp(note->screen, screen) == 0) return QSR_OK;
     if (c->options->force) {
-        qsr_log(QSR_LOG_WARNING, "%s: resumed under %s and BLAS kernel %s, begun under %s and %s", c->spec->id, isa, blas.core,
-                note->isa, note->kernel);
+        qsr_log(QSR_LOG_WARNING, "%s: resumed under %s, BLAS kernel %s and screening %s, begun under %s, %s and %s", c->spec->id,
+                isa, blas.core, screen, note->isa, note->kernel, note->screen);
         json_object_set_new(c->manifest.root, "forced", json_true());
         return QSR_OK;
     }
     return qsr_fail(e, QSR_E_STATE,
-                    "%s was begun with instruction set %s and BLAS kernel %s; here they are %s and %s, which would give other "
-                    "bytes: go on there, force it with --force, or begin anew with --rerun all",
-                    c->spec->id, note->isa, note->kernel, isa, blas.core);
+                    "%s was begun with instruction set %s, BLAS kernel %s and sae.screen %s; here they are %s, %s and %s, which might "
+                    "give other bytes: go on there, force it with --force, or begin anew with --rerun all",
+                    c->spec->id, note->isa, note->kernel, note->screen, isa, blas.core, screen);
 }
 
 /* A log shorter than its checkpoint says was cut or lost: going on would leave a hole. */
@@ -333,6 +335,7 @@ qsr_status qsr_cell_checkpoint(qsr_cell *c, qsr_error *e)
     qsr_blas_describe(&blas);
     snprintf(note.isa, sizeof note.isa, "%s", qsr_kernels_get()->isa);
     snprintf(note.kernel, sizeof note.kernel, "%s", blas.core);
+    snprintf(note.screen, sizeof note.screen, "%s", qsr_sae_screen_name(&c->learner->sae));
     qsr_status status = qsr_store_sync(&c->store, &note.metrics_bytes, e);
     if (!status) status = qsr_mkdirs(qsr_store_path(&c->store, "checkpoint"), e);
     snprintf(file, sizeof file, "checkpoint/step-%012" PRIu64 ".safetensors", c->learner->step);

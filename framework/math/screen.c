@@ -14,7 +14,8 @@ const qsr_screen_tiles *qsr_screen_tiles_get(void)
 {
 #if defined(QSR_HAVE_AVX512BF16)
     extern const qsr_screen_tiles qsr_screen_tiles_avx512bf16;
-    if (strcmp(qsr_kernels_get()->isa, "avx512") == 0 && __builtin_cpu_supports("avx512bf16")) return &qsr_screen_tiles_avx512bf16;
+    if (strcmp(qsr_kernels_get()->isa, "avx512") == 0 && __builtin_cpu_supports("avx512bf16"))
+        return &qsr_screen_tiles_avx512bf16;
 #endif
     return NULL;
 }
@@ -68,7 +69,8 @@ static qsr_status fill_task(void *arg, size_t begin, size_t end)
         size_t first = half * QSR_SCREEN_LANES, count = first < s->n ? qsr_min_size(s->n - first, QSR_SCREEN_LANES) : 0;
         memset(squares, 0, sizeof squares);
         for (size_t i = 0; i < count; i++) from[i] = in->w + (first + i) * s->d;
-        s->tiles->pack(from, count, s->d, s->panels + half / 2 * WIDTH * pairs_of(s) + half % 2 * QSR_SCREEN_LANES, WIDTH, squares);
+        s->tiles->pack(from, count, s->d, s->panels + half / 2 * WIDTH * pairs_of(s) + half % 2 * QSR_SCREEN_LANES, WIDTH,
+                       squares);
         for (size_t i = 0; i < QSR_SCREEN_LANES; i++) {
             s->error[first + i] = at_least(norm_from(squares[i][2]) * slack);
             s->norm[first + i] = at_least(norm_from(squares[i][1]));
@@ -97,7 +99,10 @@ static const float LEAST_SCALE = 0x1p-10f; /* of the block's largest: below, row
 
 static size_t chunk_rows(const qsr_screen *s) { return qsr_max_size(QSR_SCREEN_ROWS, CHUNK_WORDS / pairs_of(s)); }
 
-static size_t packed_words(const qsr_screen *s, size_t rows) { return qsr_round_up(rows * pairs_of(s) + QSR_SCREEN_LANES, 16); }
+static size_t packed_words(const qsr_screen *s, size_t rows)
+{
+    return qsr_round_up(rows * pairs_of(s) + QSR_SCREEN_LANES, 16);
+}
 
 size_t qsr_screen_scratch(const qsr_screen *s, size_t rows)
 {
@@ -144,13 +149,13 @@ static void bound_latents(const qsr_screen *s, double ratio, const float *bias, 
     for (size_t j = 0; j < s->n; j++) {
         double bound = (double)factor * s->norm[j] + s->error[j];
         if (bias) bound += least > 0 ? 4 * U * fabs((double)bias[j]) / least : 0;
-        m[j] = at_least(bound * (1 + 0x1p-30));
+        m[j] = at_least(bound * (1 + 0x1p-19)); /* so that U - 2 scale m may be computed in float */
     }
     memset(m + s->n, 0, (qsr_round_up(s->n, WIDTH) - s->n) * sizeof *m);
 }
 
-static void multiply_tile(const qsr_screen *s, const uint32_t *a, size_t rows, size_t panel, const float *scale, const float *m,
-                          const float *bias, float *out, size_t ld)
+static void multiply_tile(const qsr_screen *s, const uint32_t *a, size_t rows, size_t panel, const float *scale,
+                          const float *m, const float *bias, float *out, size_t ld)
 {
     const uint32_t *b = s->panels + panel * WIDTH * pairs_of(s);
     size_t begin = panel * WIDTH, columns = qsr_min_size(WIDTH, s->n - begin);
@@ -164,19 +169,20 @@ static void multiply_tile(const qsr_screen *s, const uint32_t *a, size_t rows, s
     for (size_t r = 0; r < rows; r++) memcpy(out + r * ld + begin, copy + r * WIDTH, columns * sizeof *copy);
 }
 
-void qsr_screen_rows(const qsr_screen *s, const float *x, size_t rows, const float *bias, float *scratch, float *upper, size_t ld,
-                     qsr_screened *ret)
+void qsr_screen_rows(const qsr_screen *s, const float *x, size_t rows, const float *bias, float *scratch, float *upper,
+                     size_t ld, qsr_screened *ret)
 {
     uint32_t *packed = (uint32_t *)(void *)scratch;
     *ret = (qsr_screened){.scale = scratch + packed_words(s, rows), .a = ((float)s->d + 4) * 0x1p-124f};
     ret->m = ret->scale + qsr_round_up(rows, 16);
     double ratio = pack_rows(s, x, rows, packed, ret->scale);
-    bound_latents(s, ratio, bias, level_scales(ret->scale, rows), ret->m);
+    bound_latents(s, ratio, bias, bias ? level_scales(ret->scale, rows) : 0, ret->m);
     size_t most = qsr_max_size(1, chunk_rows(s) / QSR_SCREEN_ROWS), tiles = tiles_of(rows);
     for (size_t first = 0; first < tiles; first += most)
         for (size_t panel = 0; panel * WIDTH < s->n; panel++)
             for (size_t t = first; t < qsr_min_size(tiles, first + most); t++) {
                 size_t begin = tile_begin(rows, t), height = tile_begin(rows, t + 1) - begin;
-                multiply_tile(s, packed + begin * pairs_of(s), height, panel, ret->scale + begin, ret->m, bias, upper + begin * ld, ld);
+                multiply_tile(s, packed + begin * pairs_of(s), height, panel, ret->scale + begin, ret->m, bias,
+                              upper + begin * ld, ld);
             }
 }

@@ -27,8 +27,8 @@ typedef struct {
      * qsr_tiles.transpose; squares[i] = {sum of from^2, of rounded^2, of (from - rounded)^2} in double. */
     void (*pack)(const float *const *from, size_t count, size_t d, uint32_t *to, size_t stride, double (*squares)[3]);
     /* out[rows][32], row length ld, = a b + scale[rows] m[32] (+ bias[32]); a is [pairs][rows], b [pairs][32]. */
-    void (*tile)(size_t rows, const uint32_t *a, const uint32_t *b, size_t pairs, const float *scale, const float *m, const float *bias,
-                 float *out, size_t ld);
+    void (*tile)(size_t rows, const uint32_t *a, const uint32_t *b, size_t pairs, const float *scale, const float *m,
+                 const float *bias, float *out, size_t ld);
 } qsr_screen_tiles;
 
 /* NULL: the compiler or this processor has no AVX512-BF16, or QUASAR_ISA forbids it. [any] */
@@ -57,6 +57,6 @@ typedef struct {
 
 size_t qsr_screen_scratch(const qsr_screen *, size_t rows); /* floats */
 /* upper[r * ld + j] = U of row r and latent j. ret points into scratch. bias may be NULL. [any] */
-void qsr_screen_rows(const qsr_screen *, const float *x, size_t rows, const float *bias, float *scratch, float *upper, size_t ld,
-                     qsr_screened *ret);
+void qsr_screen_rows(const qsr_screen *, const float *x, size_t rows, const float *bias, float *scratch, float *upper,
+                     size_t ld, qsr_screened *ret);
 #endif

@@ -53,7 +53,8 @@ static size_t take(const float *v, size_t i, float bound, size_t count, uint32_t
     const __m512 x = _mm512_loadu_ps(v + i);
     const __mmask16 mask = _mm512_cmp_ps_mask(x, _mm512_set1_ps(bound), _CMP_GE_OQ);
     if (!mask) return count;
-    const __m512i at = _mm512_add_epi32(_mm512_set1_epi32((int)i), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    const __m512i at = _mm512_add_epi32(_mm512_set1_epi32((int)i),
+                                        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
     _mm512_storeu_si512(index + count, _mm512_maskz_compress_epi32(mask, at));
     _mm512_storeu_ps(value + count, _mm512_maskz_compress_ps(mask, x));
     return count + (size_t)__builtin_popcount(mask);

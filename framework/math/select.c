@@ -101,9 +101,12 @@ static uint64_t kth_key(uint64_t *key, size_t n, size_t k)
             if (j == 0) break;
             j--;
         }
-        if (want <= j && j < high) high = j;
-        else if (want >= i) low = i;
-        else return key[want];
+        if (want <= j && j < high)
+            high = j;
+        else if (want >= i)
+            low = i;
+        else
+            return key[want];
     }
     return key[want];
 }

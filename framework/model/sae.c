@@ -13,6 +13,59 @@ static bool resolve(const char *word, bool otherwise)
     return strcmp(word, "auto") == 0 ? otherwise : strcmp(word, "true") == 0;
 }
 
+/* The rule that the activation is in this mode, where the host can be that rule: without planes, unless nobody reads them. */
+static qsr_selection rule_of(const qsr_sae *sae, uint32_t mode)
+{
+    const qsr_selector_ops *ops = qsr_made_extension(sae->activation, QSR_EXT_SELECTOR);
+    qsr_selection selection = {.struct_size = sizeof selection};
+    if (!ops || (sae->ops->planes && mode == QSR_TRAIN)) return (qsr_selection){0};
+    if (qsr_made_finish(sae->activation, ops->get(sae->activation->instance, mode, &selection), NULL) != QSR_OK) return (qsr_selection){0};
+    if (selection.rule == QSR_SELECT_BATCH && mode == QSR_EVAL)
+        return (qsr_selection){.rule = QSR_SELECT_ABOVE, .k = selection.k, .scalar = selection.scalar};
+    return selection;
+}
+
+/* ---- screening --------------------------------------------------------------------------------------------------- */
+
+enum { FEW = 64, LEAST_WIDTH = 64, LEAST_LATENTS = 1024 }; /* where bounds cost less than what they save */
+
+static bool keeps_few(const qsr_selection *rule)
+{
+    return rule->rule == QSR_SELECT_ROW || (rule->rule == QSR_SELECT_ABOVE && (rule->threshold || rule->k));
+}
+
+static bool worth_it(const qsr_sae *sae, const qsr_selection *rule)
+{
+    const qsr_params *p = &sae->params;
+    return keeps_few(rule) && rule->k && rule->k <= p->d_sae / FEW && p->d_sae >= LEAST_LATENTS && p->d_in >= LEAST_WIDTH &&
+           p->d_in <= QSR_SCREEN_MOST_DEPTH;
+}
+
+/* sae.screen on this machine. The rules are those of evaluation, which every such activation has. */
+static qsr_status resolve_screen(const qsr_spec *spec, qsr_sae *sae, qsr_error *e)
+{
+    const char *wanted = spec->sae.screen;
+    qsr_selection rule = rule_of(sae, QSR_EVAL);
+    bool possible = qsr_screen_tiles_get() != NULL;
+    sae->screened = strcmp(wanted, "off") != 0 && possible && worth_it(sae, &rule);
+    if (strcmp(wanted, "bf16") != 0) return QSR_OK;
+    sae->screened = true;
+    if (!possible)
+        return qsr_fail_option(e, QSR_E_OPTION, "sae.screen",
+                               "bf16 needs a processor and a compiler with AVX512-BF16, and QUASAR_ISA not to say otherwise: use auto");
+    if (!keeps_few(&rule))
+        return qsr_fail_option(e, QSR_E_OPTION, "sae.screen", "bf16 is for activations that keep few latents, which %s does not say: use auto",
+                               spec->activation.plugin->name);
+    if (sae->params.d_in > QSR_SCREEN_MOST_DEPTH)
+        return qsr_fail_option(e, QSR_E_OPTION, "sae.screen", "bf16 has bounds for d_in of %d at most, and this is %zu: use auto",
+                               QSR_SCREEN_MOST_DEPTH, sae->params.d_in);
+    return QSR_OK;
+}
+
+const char *qsr_sae_screen_name(const qsr_sae *sae) { return sae->screened ? "bf16" : "off"; }
+
+bool qsr_sae_sifts(const qsr_sae *sae, uint32_t mode) { return sae->screened && keeps_few(&sae->rule[mode]); }
+
 qsr_status qsr_sae_create(const qsr_spec *spec, size_t d_in, size_t batch_rows, bool want_norms, qsr_pool *pool, qsr_sae *ret,
                           qsr_error *e)
 {
@@ -24,12 +77,14 @@ qsr_status qsr_sae_create(const qsr_spec *spec, size_t d_in, size_t batch_rows, 
     qsr_status status =
         qsr_made_create(plugin, &shape, spec->activation.values, spec->seed, pool, &ret->activation, e);
     if (!status) status = qsr_params_alloc(d_in, d_sae, &ret->params, e);
-    if (!status) status = qsr_packed_create(qsr_tiles_get(), ret->params.w_enc, d_sae, d_in, true, &ret->packed, e);
+    ret->ops = plugin->ops;
+    if (!status) status = resolve_screen(spec, ret, e);
+    if (!status) status = qsr_packed_create(qsr_tiles_get(), ret->params.w_enc, d_sae, d_in, !ret->screened, &ret->packed, e);
+    if (!status && ret->screened) status = qsr_screen_create(d_sae, d_in, &ret->screen, e);
     if (status) {
         qsr_sae_free(ret);
         return status;
     }
-    ret->ops = plugin->ops;
     ret->params.pre_bias = resolve(spec->sae.pre_bias, plugin->caps & QSR_CAP_PRE_BIAS);
     ret->params.encoder_bias = resolve(spec->sae.encoder_bias, plugin->caps & QSR_CAP_ENCODER_BIAS);
     if (!want_norms && !(plugin->needs & QSR_NEED_DEC_NORM)) return QSR_OK;
@@ -44,25 +99,17 @@ void qsr_sae_free(qsr_sae *sae)
     qsr_made_free(sae->activation);
     qsr_params_free(&sae->params);
     qsr_packed_free(&sae->packed);
+    qsr_screen_free(&sae->screen);
     qsr_block_free(sae->dec_norm);
     *sae = (qsr_sae){0};
 }
 
-/* k where the activation is the rule "k largest of a row" in this mode, else 0. */
-static size_t row_rule(const qsr_sae *sae, uint32_t mode)
-{
-    const qsr_selector_ops *ops = qsr_made_extension(sae->activation, QSR_EXT_SELECTOR);
-    qsr_selection selection = {.struct_size = sizeof selection};
-    if (!ops || sae->ops->planes) return 0;
-    if (qsr_made_finish(sae->activation, ops->get(sae->activation->instance, mode, &selection), NULL) != QSR_OK) return 0;
-    return selection.rule == QSR_SELECT_ROW ? selection.k : 0;
-}
-
 void qsr_sae_refresh(qsr_sae *sae)
 {
-    sae->row_k[QSR_TRAIN] = row_rule(sae, QSR_TRAIN);
-    sae->row_k[QSR_EVAL] = row_rule(sae, QSR_EVAL);
+    sae->rule[QSR_TRAIN] = rule_of(sae, QSR_TRAIN);
+    sae->rule[QSR_EVAL] = rule_of(sae, QSR_EVAL);
     qsr_packed_fill(&sae->packed, sae->pool);
+    if (sae->screened) qsr_screen_fill(&sae->screen, sae->params.w_enc, sae->pool);
     if (sae->dec_norm) qsr_params_decoder_norms(&sae->params, sae->dec_norm, sae->pool);
 }
 
@@ -101,16 +148,21 @@ qsr_status qsr_encoder_create(const qsr_sae *sae, size_t rows, qsr_encoder *ret,
     ret->pre = qsr_block_raw(rows, sae->params.d_sae * sizeof(float));
     ret->scratch = qsr_block_raw(qsr_product_scratch(&sae->packed), sizeof(float));
     if (norms) ret->input_norm = qsr_block_raw(rows, sizeof(double));
-    if (ret->pre && ret->scratch && (!norms || ret->input_norm)) return QSR_OK;
+    if (sae->screened) {
+        ret->bounds = qsr_block_raw(qsr_screen_scratch(&sae->screen, rows), sizeof(float));
+        ret->again = qsr_block_raw(rows, sae->params.d_in * sizeof(float));
+        ret->number = qsr_block_raw(rows, sizeof *ret->number);
+    }
+    bool ready = !sae->screened || (ret->bounds && ret->again && ret->number);
+    if (ready && ret->pre && ret->scratch && (!norms || ret->input_norm)) return QSR_OK;
     qsr_encoder_free(ret);
     return qsr_fail_nomem(e, "a block of pre-activations", rows * sae->params.d_sae * sizeof(float));
 }
 
 void qsr_encoder_free(qsr_encoder *encoder)
 {
-    qsr_block_free(encoder->pre);
-    qsr_block_free(encoder->scratch);
-    qsr_block_free(encoder->input_norm);
+    void *blocks[] = {encoder->pre, encoder->scratch, encoder->input_norm, encoder->bounds, encoder->again, encoder->number};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) qsr_block_free(blocks[i]);
     *encoder = (qsr_encoder){0};
 }
 
@@ -148,17 +200,39 @@ static qsr_status select_entries(const qsr_sae *sae, uint32_t mode, const float 
     in.pre = encoder->pre;
     code->rows = rows;
     code->row_begin[0] = 0;
-    if (sae->row_k[mode]) {
-        qsr_choose_rows(&sae->params, sae->row_k[mode], xc, rows, encoder->pre, code);
+    if (sae->rule[mode].rule == QSR_SELECT_ROW) {
+        qsr_choose_rows(&sae->params, sae->rule[mode].k, xc, rows, encoder->pre, code);
         return QSR_OK;
     }
     return qsr_made_finish(sae->activation, sae->ops->forward(sae->activation->instance, &in, code), e);
+}
+
+/* From bounds to a code. Returns when the bounds were there. */
+static double encode_sifting(const qsr_sae *sae, uint32_t mode, const float *xc, size_t rows, qsr_encoder *encoder, qsr_code *code)
+{
+    const qsr_params *p = &sae->params;
+    const qsr_selection *rule = &sae->rule[mode];
+    qsr_sifting s = {.p = p, .product = &sae->packed, .rows = rows, .xc = xc, .upper = encoder->pre, .again = encoder->again,
+                     .number = encoder->number, .scratch = encoder->scratch, .count = encoder->sifted};
+    qsr_screen_rows(&sae->screen, xc, rows, p->encoder_bias ? p->b_enc : NULL, encoder->bounds, s.upper, p->d_sae, &s.bounds);
+    double start = qsr_clock();
+    code->rows = rows;
+    if (rule->rule == QSR_SELECT_ROW) qsr_sift_largest(&s, rule->k, code);
+    else qsr_sift_above(&s, rule->threshold, rule->scalar, code);
+    encoder->sifted = s.count;
+    return start;
 }
 
 qsr_status qsr_sae_encode(const qsr_sae *sae, uint32_t mode, const float *xc, size_t rows, size_t row0, size_t batch_rows,
                           qsr_encoder *encoder, qsr_code *code, qsr_error *e)
 {
     const qsr_params *p = &sae->params;
+    if (qsr_sae_sifts(sae, mode)) {
+        qsr_sae_input_norms(sae, xc, rows, encoder);
+        encoder->selecting = -encode_sifting(sae, mode, xc, rows, encoder, code);
+        encoder->selecting += qsr_clock();
+        return QSR_OK;
+    }
     qsr_product_all(&sae->packed, xc, rows, p->encoder_bias ? p->b_enc : NULL, encoder->scratch, encoder->pre, p->d_sae);
     qsr_sae_input_norms(sae, xc, rows, encoder);
     double start = qsr_clock();

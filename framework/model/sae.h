@@ -6,6 +6,7 @@
 #include "model/code.h"
 #include "model/normalise.h"
 #include "model/params.h"
+#include "model/sift.h"
 #include "spec/spec.h"
 
 typedef struct {
@@ -15,7 +16,9 @@ typedef struct {
     qsr_made *activation;
     const qsr_activation_ops *ops; /* of the activation */
     float *dec_norm;               /* [d_sae], or NULL when nobody asks for it */
-    size_t row_k[2];               /* by mode: the activation keeps the k largest of a row, and the host does it; 0: forward does */
+    qsr_selection rule[2];         /* by mode: the activation is this rule; .rule 0: none */
+    bool screened;                 /* rules are decided from bounds (model/sift) */
+    qsr_screen screen;             /* with screened: the encoder in bfloat16 */
     qsr_pool *pool;                /* borrowed */
 } qsr_sae;
 
@@ -23,7 +26,7 @@ typedef struct {
  * if the activation has no use for it. */
 qsr_status qsr_sae_create(const qsr_spec *, size_t d_in, size_t batch_rows, bool want_norms, qsr_pool *, qsr_sae *ret, qsr_error *e);
 void qsr_sae_free(qsr_sae *);
-/* After weights or options changed: brings the packed encoder, dec_norm and row_k up to date. */
+/* After weights or options changed: brings the packed encoder, dec_norm and the rules up to date. */
 void qsr_sae_refresh(qsr_sae *);
 
 /* sae_weights.safetensors: the tensors of qsr_params_save; a dataset scale is folded in, so that raw rows go in and come out:
@@ -37,9 +40,17 @@ typedef struct {
     float *scratch;     /* of products */
     double *input_norm; /* [rows], or NULL */
     double selecting;   /* seconds of the last encode that went into the activation's choice */
+    float *bounds, *again; /* of screening, or NULL */
+    uint32_t *number;
+    qsr_sift_count sifted; /* of all encodes */
 } qsr_encoder;
 qsr_status qsr_encoder_create(const qsr_sae *, size_t rows, qsr_encoder *ret, qsr_error *e);
 void qsr_encoder_free(qsr_encoder *);
+
+/* Whether codes of this mode come from bounds, so that encoder->pre does not hold pre-activations after an encode. */
+bool qsr_sae_sifts(const qsr_sae *, uint32_t mode);
+/* What sae.screen came to on this machine: "bf16" or "off". */
+const char *qsr_sae_screen_name(const qsr_sae *);
 
 /* xc[rows][d_in] = x - b_dec with pre_bias, else x. */
 void qsr_sae_centre(const qsr_sae *, const float *x, size_t rows, float *xc);

@@ -79,7 +79,7 @@ static bool runs_now(const qsr_learner_loss *loss, bool late)
 static qsr_status judge_with(qsr_learner *l, qsr_learner_loss *loss, size_t block, qsr_block_work *b, bool late, bool fresh,
                              qsr_error *e)
 {
-    qsr_view_work view_work = {.sae = &l->sae, .block = b, .pre_is_fresh = fresh};
+    qsr_view_work view_work = {.sae = &l->sae, .block = b, .pre_is_fresh = fresh && !qsr_sae_sifts(&l->sae, QSR_TRAIN)};
     qsr_view view = qsr_view_make(&view_work);
     qsr_loss_rows in = {.struct_size = sizeof in, .rows = b->rows, .d_in = l->d_in, .d_sae = l->d_sae, .row0 = b->row0,
                         .batch_rows = l->batch, .x = rows_at(l, l->x, b), .xhat = rows_at(l, l->xhat, b),

@@ -190,6 +190,7 @@ static void note_all(snapshot *s, const qsr_learner *l, const qsr_checkpoint_not
     note_count(s, "metrics_bytes", n->metrics_bytes);
     note(s, "isa", n->isa);
     note(s, "kernel", n->kernel);
+    note(s, "screen", n->screen);
     note(s, "scale", scale);
 }
 
@@ -277,6 +278,8 @@ static qsr_status read_notes(const qsr_safetensors *file, const char *path, qsr_
         return qsr_fail(e, QSR_E_STATE, "%s is damaged: step %s", path, step);
     snprintf(ret->isa, sizeof ret->isa, "%s", isa);
     snprintf(ret->kernel, sizeof ret->kernel, "%s", kernel);
+    const char *screen = qsr_safetensors_metadata(file, "screen");
+    snprintf(ret->screen, sizeof ret->screen, "%s", screen ? screen : "off");
     l->sae.normalise.scale = strtod(scale, NULL);
     return QSR_OK;
 }

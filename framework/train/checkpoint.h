@@ -8,7 +8,7 @@
 /* What belongs to the run rather than to the learner. */
 typedef struct {
     uint64_t metrics_bytes;  /* length of metrics.jsonl that goes with it */
-    char isa[32], kernel[64]; /* instruction set, BLAS kernel: another one would not give the same bytes */
+    char isa[32], kernel[64], screen[16]; /* instruction set, BLAS kernel, what sae.screen came to: with others the bytes might differ */
 } qsr_checkpoint_note;
 
 /* Whole or not at all. */

@@ -23,7 +23,7 @@ tests_unit_data_test_cursor_SOURCES = tests/unit/data/test_cursor.c $(BENCH)
 tests_unit_data_test_dataset_SOURCES = tests/unit/data/test_dataset.c $(BENCH)
 tests_unit_data_test_mask_SOURCES = tests/unit/data/test_mask.c $(BENCH)
 
-check_PROGRAMS += tests/unit/model/test_choose tests/unit/model/test_code tests/unit/model/test_normalise \
+check_PROGRAMS += tests/unit/model/test_choose tests/unit/model/test_code tests/unit/model/test_normalise tests/unit/model/test_sift \
 	tests/unit/model/test_params
 tests_unit_model_test_params_SOURCES = tests/unit/model/test_params.c $(BENCH)
 

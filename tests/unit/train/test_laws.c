@@ -58,6 +58,25 @@ static const char *with_activation(char *out, size_t n, const char *activation, 
     return out;
 }
 
+/* Bounds leave few pre-activations to compute, and every number stays the same: batches of one block and of several, with the losses
+ * that look through views. */
+static void screening_does_not_show(void **state)
+{
+    (void)state;
+    if (!qsr_screen_tiles_get()) skip();
+    static const char *const rules[] = {"topk, k: 5", "topk, k: 60", "batchtopk, k: 5", "batchtopk, k: 300"};
+    static const int batches[] = {24, 300, 1100};
+    static const size_t widths[] = {20, 33};
+    char off[1024], on[1024];
+    for (size_t i = 0; i < 4; i++)
+        for (size_t b = 0; b < 3; b++)
+            for (int bias = 0; bias < 2; bias++) {
+                with_activation(off, sizeof off, rules[i], bias ? "screen: off, encoder_bias: true" : "screen: off", batches[b]);
+                with_activation(on, sizeof on, rules[i], bias ? "screen: bf16, encoder_bias: true" : "screen: bf16", batches[b]);
+                train_alike(off, on, widths[bias], b == 2 ? 3 : 6);
+            }
+}
+
 static void topk_of_all_latents_is_relu(void **state)
 {
     (void)state;
@@ -290,6 +309,7 @@ static void dead_counters_count_tokens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(screening_does_not_show),
         cmocka_unit_test(topk_of_all_latents_is_relu),
         cmocka_unit_test(batchtopk_of_one_row_is_topk),
         cmocka_unit_test(jumprelu_without_thresholds_is_relu),
