@@ -3,7 +3,8 @@ EXTRA_DIST += tests/unit/unit.h
 TEST_LDADD = libquasar.la $(CMOCKA_LIBS)
 LDADD = $(TEST_LDADD)
 AM_TESTS_ENVIRONMENT = QUASAR_PLUGIN_PATH='$(abs_builddir)/plugins'; export QUASAR_PLUGIN_PATH; \
-	QUASAR_BUILD='$(abs_builddir)'; export QUASAR_BUILD; QUASAR_SOURCE='$(abs_srcdir)'; export QUASAR_SOURCE;
+	QUASAR_BUILD='$(abs_builddir)'; export QUASAR_BUILD; QUASAR_SOURCE='$(abs_srcdir)'; export QUASAR_SOURCE; \
+	QUASAR_CACHE='$(abs_builddir)/tests/cache'; export QUASAR_CACHE;
 if TESTS_ENABLED
 include tests/unit/base.mk
 include tests/unit/math.mk

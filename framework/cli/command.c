@@ -40,7 +40,7 @@ void qsr_command_overview(void)
          "  --version      the version\n\n"
          "Exit codes: 0 success, 1 a run or check failed, 2 bad input (nothing was created), 130 interrupted.\n"
          "Environment: QUASAR_PLUGIN_PATH (folders with plugins, separated by ':'), QUASAR_LOG (debug, info, warning, none),\n"
-         "QUASAR_ISA (forces an instruction set). `man quasar` has the details.");
+         "QUASAR_ISA (forces an instruction set), QUASAR_CACHE (folder for encoded texts). `man quasar` has the details.");
 }
 
 void qsr_command_describe(const qsr_command *c)

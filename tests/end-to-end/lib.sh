@@ -8,6 +8,7 @@ unset QUASAR_LOG QUASAR_ISA TERM
 export LC_ALL=C
 work=$(mktemp -d "${TMPDIR:-/tmp}/quasar-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+export QUASAR_CACHE=$work/cache
 
 fail() {
     echo "FAIL: $*" >&2

@@ -19,7 +19,7 @@ done
 for name in $(sed -n 's/^\.SS //p' "$page"); do
     echo "$commands" | grep -qx "$name" || fail "the man page explains quasar $name, which does not exist"
 done
-for word in QUASAR_PLUGIN_PATH QUASAR_LOG QUASAR_ISA; do grep -q "$word" "$page" || fail "no $word in the man page"; done
+for word in QUASAR_PLUGIN_PATH QUASAR_LOG QUASAR_ISA QUASAR_CACHE; do grep -q "$word" "$page" || fail "no $word in the man page"; done
 
 command -v groff >/dev/null 2>&1 || skip "the markup was not looked at: no groff"
 groff -man -Tascii -ww "$page" 2>"$work/warnings" >"$work/text" || fail "groff refuses the man page"

@@ -12,12 +12,13 @@
 #include "exclude.h"
 #include "forward.h"
 #include "splice.h"
+#include "text.h"
 #include "tokens.h"
 
 struct gpt2_options {
     const char *model, *site, *convention;
     int64_t layer, context, forward_contexts;
-    qsr_strings tokens, exclude;
+    qsr_strings tokens, text, exclude;
 };
 
 struct qsr_instance {
@@ -111,16 +112,37 @@ static qsr_status open_model(qsr_instance *self, const void *const *options, siz
     return pass_on(host, gpt2_model_open(host, o->model, &config, blocks, &self->model, &e), "model", &e);
 }
 
+/* Opens what the texts became, or the files of tokens. */
+static qsr_status open_files(qsr_instance *self, const struct gpt2_options *o, qsr_error *e)
+{
+    const size_t vocabulary = self->model.config.vocabulary;
+    if (!o->text.count) return gpt2_tokens_open(&o->tokens, o->model, vocabulary, &self->tokens, e);
+    qsr_arena arena = {0};
+    gpt2_text made;
+    qsr_status status = gpt2_text_encode(self->host, &o->text, o->model, vocabulary, &arena, &made, e);
+    if (!status) {
+        status = gpt2_tokens_open(&(qsr_strings){&made.path, 1}, o->model, vocabulary, &self->tokens, e);
+        gpt2_text_opened(&made);
+        self->model.config.eot = made.end;
+    }
+    qsr_arena_free(&arena);
+    return status;
+}
+
 static qsr_status open_tokens(qsr_instance *self, const struct gpt2_options *o)
 {
+    const char *option = o->text.count ? "text" : "tokens";
     qsr_error e = {0};
-    qsr_status status = gpt2_tokens_open(&o->tokens, o->model, self->model.config.vocabulary, &self->tokens, &e);
-    if (status) return pass_on(self->host, status, "tokens", &e);
+    if (!o->tokens.count == !o->text.count)
+        return self->host->fail(self->host, QSR_E_OPTION, option, "%s: give either tokens or text",
+                                o->text.count ? "tokens are given as well" : "there is nothing to read");
+    qsr_status status = open_files(self, o, &e);
+    if (status) return pass_on(self->host, status, option, &e);
     const size_t count = self->tokens.count;
     self->units = count / (uint64_t)o->context;
     if (self->units) return QSR_OK;
-    return self->host->fail(self->host, QSR_E_INPUT, "tokens", "%s: %zu tokens are fewer than one context of %" PRId64,
-                            o->tokens.items[0], count, o->context);
+    return self->host->fail(self->host, QSR_E_INPUT, option, "%s: %zu tokens are fewer than one context of %" PRId64,
+                            o->text.count ? o->text.items[0] : o->tokens.items[0], count, o->context);
 }
 
 static qsr_status open_exclude(qsr_instance *self, const struct gpt2_options *o)
@@ -273,8 +295,12 @@ static const qsr_option options_table[] = {
             .flags = QSR_OPT_REQUIRED | QSR_OPT_PATH),
     QSR_OPT(struct gpt2_options, tokens,
             .help = "token ids, read flat and cut into contexts: .npy (uint16, uint32, int32 or int64) or .bin (nanoGPT's uint16, "
-                    "or llm.c's); one file, several or a pattern",
-            .flags = QSR_OPT_REQUIRED | QSR_OPT_PATH | QSR_OPT_ONE_PLAIN),
+                    "or llm.c's); one file, several or a pattern; this or text",
+            .flags = QSR_OPT_OPTIONAL | QSR_OPT_PATH | QSR_OPT_ONE_PLAIN),
+    QSR_OPT(struct gpt2_options, text,
+            .help = "texts instead of tokens, encoded by the model's tokenizer when they are first used: x.txt is one document, "
+                    "x.jsonl has one in the \"text\" of each line, both also as .gz or .zst; one file, several or a pattern",
+            .flags = QSR_OPT_OPTIONAL | QSR_OPT_PATH | QSR_OPT_ONE_PLAIN),
     QSR_OPT_NAMED(struct gpt2_options, site, "hook.site",
                   .help = "where in the layer: the residual stream before it (resid_pre), between attention and MLP "
                           "(resid_mid) or after it (resid_post); what attention (attn_out) or MLP (mlp_out) add to it",

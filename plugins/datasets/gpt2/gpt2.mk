@@ -6,7 +6,7 @@ plugins_datasets_gpt2_la_SOURCES = \
 	plugins/datasets/gpt2/config.h plugins/datasets/gpt2/forward.c plugins/datasets/gpt2/forward.h \
 	plugins/datasets/gpt2/gpt2.c plugins/datasets/gpt2/head.c plugins/datasets/gpt2/head.h plugins/datasets/gpt2/model.c \
 	plugins/datasets/gpt2/model.h plugins/datasets/gpt2/pass.c plugins/datasets/gpt2/pass.h plugins/datasets/gpt2/splice.c \
-	plugins/datasets/gpt2/splice.h plugins/datasets/gpt2/tokens.c plugins/datasets/gpt2/tokens.h \
+	plugins/datasets/gpt2/splice.h plugins/datasets/gpt2/text.c plugins/datasets/gpt2/text.h plugins/datasets/gpt2/tokens.c plugins/datasets/gpt2/tokens.h \
 	plugins/datasets/gpt2/weights.c plugins/datasets/gpt2/weights.h
 plugins_datasets_gpt2_la_CFLAGS = $(PLUGIN_CFLAGS) -I$(srcdir)/plugins/datasets
 plugins_datasets_gpt2_la_LDFLAGS = $(MODULE_FLAGS)
