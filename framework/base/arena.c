@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/sizes.h"
 
@@ -82,11 +83,20 @@ void qsr_arena_free(qsr_arena *arena)
     arena->chunks = NULL;
 }
 
+/* Blocks from LARGE on ask for huge pages: a weight matrix walked in rows of a few KiB needs a thousand small ones otherwise, and
+ * waits for their addresses. */
+enum { HUGE_PAGE = 2 << 20, LARGE = 8 << 20 };
+
 void *qsr_block_raw(size_t n, size_t size)
 {
     size_t bytes;
-    if (!qsr_mul_size(n, size, &bytes) || bytes > SIZE_MAX - 64) return NULL;
-    return aligned_alloc(64, qsr_round_up(bytes ? bytes : 1, 64));
+    if (!qsr_mul_size(n, size, &bytes) || bytes > SIZE_MAX - HUGE_PAGE) return NULL;
+    if (bytes < LARGE) return aligned_alloc(64, qsr_round_up(bytes ? bytes : 1, 64));
+    void *p = aligned_alloc(HUGE_PAGE, qsr_round_up(bytes, HUGE_PAGE));
+#ifdef MADV_HUGEPAGE
+    if (p) madvise(p, qsr_round_up(bytes, HUGE_PAGE), MADV_HUGEPAGE); /* a refusal costs time only */
+#endif
+    return p;
 }
 
 void *qsr_block_alloc(size_t n, size_t size)

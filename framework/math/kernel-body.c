@@ -37,14 +37,59 @@ static void axpy(float alpha, const float *x, float *y, size_t d)
     for (size_t i = 0; i < d; i++) y[i] += alpha * x[i];
 }
 
-static void adam(const qsr_adam_step *s, const float *g, float *w, float *m, float *v, size_t d)
+static inline float adam_element(const qsr_adam_step *s, float g, float w, float *m, float *v)
 {
-    for (size_t i = 0; i < d; i++) {
-        float gradient = s->clip * g[i];
-        m[i] = s->beta1 * m[i] + s->gain1 * gradient;
-        v[i] = s->beta2 * v[i] + s->gain2 * (gradient * gradient);
-        w[i] -= s->rate1 * m[i] / (sqrtf(v[i] * s->rate2) + s->eps);
-    }
+    float gradient = s->clip * g;
+    *m = s->beta1 * *m + s->gain1 * gradient;
+    *v = s->beta2 * *v + s->gain2 * (gradient * gradient);
+    return w - s->rate1 * *m / (sqrtf(*v * s->rate2) + s->eps);
+}
+
+static void adam(const qsr_adam_step *step, const float *restrict g, float *restrict w, float *restrict m,
+                 float *restrict v, size_t d)
+{
+    const qsr_adam_step s = *step; /* not aliased by the vectors */
+    for (size_t i = 0; i < d; i++) w[i] = adam_element(&s, g[i], w[i], &m[i], &v[i]);
+}
+
+/* ---- the decoder's constraint: sums in double, in lanes ---- */
+
+static double add_doubles(double sum[LANES])
+{
+    for (int width = LANES / 2; width; width /= 2)
+        for (int i = 0; i < width; i++) sum[i] += sum[i + width];
+    return sum[0];
+}
+
+static double product_of(const float *restrict a, const float *restrict b, size_t d)
+{
+    double sum[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= d; i += LANES)
+        for (size_t lane = 0; lane < LANES; lane++) sum[lane] += (double)a[i + lane] * b[i + lane];
+    for (size_t lane = 0; i < d; i++, lane++) sum[lane] += (double)a[i] * b[i];
+    return add_doubles(sum);
+}
+
+static double squares_of(const float *a, size_t d) { return product_of(a, a, d); }
+
+static void to_unit_norm(float *w, size_t d)
+{
+    double squares = squares_of(w, d);
+    if (!(squares > 0)) return;
+    double factor = 1 / sqrt(squares);
+    for (size_t i = 0; i < d; i++) w[i] = (float)(w[i] * factor);
+}
+
+static void adam_on_sphere(const qsr_adam_step *step, bool before, const float *restrict g, float *restrict w,
+                           float *restrict m, float *restrict v, size_t d)
+{
+    const qsr_adam_step s = *step;
+    if (before) to_unit_norm(w, d);
+    double squares = squares_of(w, d);
+    float along = squares > 0 ? (float)(product_of(g, w, d) / squares) : 0;
+    for (size_t i = 0; i < d; i++) w[i] = adam_element(&s, g[i] - along * w[i], w[i], &m[i], &v[i]);
+    if (!before) to_unit_norm(w, d);
 }
 
 #define TEXT_OF_(x_) #x_
@@ -55,5 +100,5 @@ static void adam(const qsr_adam_step *s, const float *g, float *w, float *m, flo
 #define SPARSE_TABLE_OF(x_) SPARSE_TABLE_OF_(x_)
 extern const qsr_sparse_kernels SPARSE_TABLE_OF(QSR_KERNELS);
 extern const qsr_kernels TABLE_OF(QSR_KERNELS);
-const qsr_kernels TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), dot, axpy, &SPARSE_TABLE_OF(QSR_KERNELS),
-                                           adam};
+const qsr_kernels TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS),          dot,  axpy,
+                                           &SPARSE_TABLE_OF(QSR_KERNELS), adam, adam_on_sphere};

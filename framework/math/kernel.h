@@ -7,7 +7,7 @@
 #define QSR_MATH_KERNEL_H
 #include "math/sparse.h"
 
-/* Adam with bias correction, with the decoder's constraint; see train/adam.h for the formulae. */
+/* Adam with bias correction; see train/adam.h for the formulae. */
 typedef struct {
     float clip;                      /* factor on gradients */
     float beta1, beta2, gain1, gain2; /* gain = 1 - beta, rounded once: 1 - 0.99f is off by 1e-6 of itself */
@@ -23,6 +23,9 @@ typedef struct {
     const qsr_sparse_kernels *sparse; /* of the same instruction set */
     /* w -= rate1 * m / (sqrt(v * rate2) + eps) after m and v took up clip * g */
     void (*adam)(const qsr_adam_step *, const float *g, float *w, float *m, float *v, size_t d);
+    /* The same for a row w of the decoder with g less its component along w; w is set to unit norm before or after. A row of
+     * zeros stays without direction. */
+    void (*adam_on_sphere)(const qsr_adam_step *, bool before, const float *g, float *w, float *m, float *v, size_t d);
 } qsr_kernels;
 
 /* The best set this processor has, or the one QUASAR_ISA names. [any] */

@@ -61,6 +61,7 @@ INLINE void gather(const uint32_t *index, const float *value, size_t n, const fl
     size_t i = 0;
     for (; i + vectors * WIDTH <= d; i += vectors * WIDTH)
         gather_strip(index, value, n, m + i, ld, acc + i, ld_acc, outs, vectors);
+    for (; outs == 1 && i + 32 <= d; i += 32) gather_strip(index, value, n, m + i, ld, acc + i, ld_acc, outs, 32 / WIDTH);
     for (; i + WIDTH <= d; i += WIDTH) gather_strip(index, value, n, m + i, ld, acc + i, ld_acc, outs, 1);
     for (size_t o = 0; o < outs && i < d; o++) {
         lanes sum = load_part(acc + o * ld_acc + i, d - i);

@@ -5,7 +5,6 @@
 
 #include "base/arena.h"
 #include "math/kernel.h"
-#include "math/rows.h"
 
 enum { LATENTS_PER_CHUNK = 32 };
 
@@ -26,8 +25,8 @@ qsr_status qsr_adam_create(const qsr_params *p, unsigned params, qsr_adam *ret, 
 {
     size_t weights = p->d_in * p->d_sae;
     *ret = (qsr_adam){.d_in = p->d_in, .d_sae = p->d_sae, .params = params};
-    bool ok = make(&ret->w_enc, weights) && make(&ret->w_dec, weights) && make(&ret->b_enc, p->d_sae) &&
-              make(&ret->b_dec, p->d_in);
+    bool ok = (ret->zeros = qsr_block_alloc(p->d_in, sizeof(float))) && make(&ret->w_enc, weights) &&
+              make(&ret->w_dec, weights) && make(&ret->b_enc, p->d_sae) && make(&ret->b_dec, p->d_in);
     for (unsigned i = 0; ok && i < params; i++) ok = make(&ret->param[i], p->d_sae);
     if (ok) return QSR_OK;
     qsr_adam_free(ret);
@@ -41,6 +40,7 @@ void qsr_adam_free(qsr_adam *a)
         qsr_block_free(all[i]->m);
         qsr_block_free(all[i]->v);
     }
+    qsr_block_free(a->zeros);
     *a = (qsr_adam){0};
 }
 
@@ -48,24 +48,15 @@ struct applying {
     qsr_adam *adam;
     qsr_decoder_norm decoder_norm;
     qsr_adam_step step;
-    qsr_gradient *g;
+    const qsr_gradient *g;
     qsr_params *p;
+    const float *zeros; /* [d_in] */
 };
 
-static void to_unit_norm(float *row, size_t d)
+/* Rows that are zero are not read. */
+static const float *gradient_of(const struct applying *in, const float *matrix, size_t j)
 {
-    double norm = qsr_row_norm(row, d);
-    if (!(norm > 0)) return; /* a row of zeros has no direction to keep */
-    for (size_t i = 0; i < d; i++) row[i] = (float)(row[i] / norm);
-}
-
-/* g -= (g . w / ||w||^2) w */
-static void project(const float *w, float *g, size_t d)
-{
-    double squares = qsr_row_squares(w, d);
-    if (!(squares > 0)) return;
-    float factor = (float)(qsr_row_dot(g, w, d) / squares);
-    for (size_t i = 0; i < d; i++) g[i] -= factor * w[i];
+    return in->g->rows[j] == QSR_ROWS_ZERO ? in->zeros : matrix + j * in->p->d_in;
 }
 
 static qsr_status apply_latents(void *arg, size_t begin, size_t end)
@@ -75,12 +66,14 @@ static qsr_status apply_latents(void *arg, size_t begin, size_t end)
     size_t d = in->p->d_in;
     for (size_t j = begin; j < end; j++) {
         size_t at = j * d;
-        float *w = in->p->w_dec + at, *g = in->g->w_dec + at;
-        if (in->decoder_norm == QSR_DECODER_BEFORE_STEP) to_unit_norm(w, d);
-        if (in->decoder_norm != QSR_DECODER_FREE) project(w, g, d);
-        k->adam(&in->step, g, w, in->adam->w_dec.m + at, in->adam->w_dec.v + at, d);
-        if (in->decoder_norm == QSR_DECODER_AFTER_STEP) to_unit_norm(w, d);
-        k->adam(&in->step, in->g->w_enc + at, in->p->w_enc + at, in->adam->w_enc.m + at, in->adam->w_enc.v + at, d);
+        const float *g = gradient_of(in, in->g->w_dec, j);
+        float *w = in->p->w_dec + at, *m = in->adam->w_dec.m + at, *v = in->adam->w_dec.v + at;
+        if (in->decoder_norm == QSR_DECODER_FREE)
+            k->adam(&in->step, g, w, m, v, d);
+        else
+            k->adam_on_sphere(&in->step, in->decoder_norm == QSR_DECODER_BEFORE_STEP, g, w, m, v, d);
+        k->adam(&in->step, gradient_of(in, in->g->w_enc, j), in->p->w_enc + at, in->adam->w_enc.m + at,
+                in->adam->w_enc.v + at, d);
     }
     return QSR_OK;
 }
@@ -98,13 +91,19 @@ static void apply_params(const struct applying *in, qsr_param *params)
     }
 }
 
-void qsr_adam_apply(qsr_adam *adam, const qsr_update *u, qsr_gradient *g, qsr_params *p, qsr_param *params, qsr_pool *pool)
+void qsr_adam_apply(qsr_adam *adam, const qsr_update *u, const qsr_gradient *g, qsr_params *p, qsr_param *params,
+                    qsr_pool *pool)
 {
     double t = (double)u->step + 1;
-    struct applying in = {.adam = adam, .decoder_norm = u->decoder_norm, .g = g, .p = p};
-    in.step = (qsr_adam_step){.clip = (float)u->clip, .beta1 = (float)u->beta1, .beta2 = (float)u->beta2,
-                              .gain1 = (float)(1 - u->beta1), .gain2 = (float)(1 - u->beta2), .eps = 1e-8f,
-                              .rate1 = (float)(u->lr / (1 - pow(u->beta1, t))), .rate2 = (float)(1 / (1 - pow(u->beta2, t)))};
+    struct applying in = {.adam = adam, .decoder_norm = u->decoder_norm, .g = g, .p = p, .zeros = adam->zeros};
+    in.step = (qsr_adam_step){.clip = (float)u->clip,
+                              .beta1 = (float)u->beta1,
+                              .beta2 = (float)u->beta2,
+                              .gain1 = (float)(1 - u->beta1),
+                              .gain2 = (float)(1 - u->beta2),
+                              .eps = 1e-8f,
+                              .rate1 = (float)(u->lr / (1 - pow(u->beta1, t))),
+                              .rate2 = (float)(1 / (1 - pow(u->beta2, t)))};
     qsr_pool_run(pool, p->d_sae, LATENTS_PER_CHUNK, apply_latents, &in);
     const qsr_kernels *k = qsr_kernels_get();
     k->adam(&in.step, g->b_dec, p->b_dec, adam->b_dec.m, adam->b_dec.v, p->d_in);

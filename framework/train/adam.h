@@ -18,6 +18,7 @@ typedef struct {
     size_t d_in, d_sae;
     unsigned params;
     qsr_moments w_enc, w_dec, b_enc, b_dec, param[2];
+    float *zeros; /* [d_in]: the gradient of a latent that nobody used */
 } qsr_adam;
 
 typedef struct {
@@ -29,6 +30,6 @@ typedef struct {
 qsr_decoder_norm qsr_decoder_norm_parse(const char *word); /* "none", "after_step", "before_step" */
 qsr_status qsr_adam_create(const qsr_params *, unsigned params, qsr_adam *ret, qsr_error *e);
 void qsr_adam_free(qsr_adam *);
-/* Touches every parameter once. `gradient` is consumed (the decoder's projection happens in place). */
-void qsr_adam_apply(qsr_adam *, const qsr_update *, qsr_gradient *, qsr_params *, qsr_param *params, qsr_pool *);
+/* Touches every parameter once. */
+void qsr_adam_apply(qsr_adam *, const qsr_update *, const qsr_gradient *, qsr_params *, qsr_param *params, qsr_pool *);
 #endif

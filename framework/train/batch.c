@@ -314,7 +314,7 @@ static qsr_status ask_losses(qsr_learner *l, bool *ret_late, qsr_error *e)
 static void begin(qsr_learner *l)
 {
     memset(l->fired, 0, l->d_sae);
-    qsr_gradient_clear(&l->gradient, l->pool);
+    qsr_gradient_clear(&l->gradient);
     for (size_t i = 0; i < l->n_losses; i++) {
         memset(l->losses[i].share, 0, l->n_blocks * sizeof(double));
         l->losses[i].active = !(l->losses[i].traits & QSR_LOSS_AFTER_BATCH);
@@ -381,6 +381,5 @@ qsr_status qsr_batch_run(qsr_learner *l, qsr_error *e)
     drop_kept(l);
     if (status) return status;
     sum_up(l);
-    qsr_gradient_finish(&l->gradient, &l->sae.params, l->pool);
-    return QSR_OK;
+    return qsr_gradient_finish(&l->gradient, &l->sae.params, l->pool, e);
 }
