@@ -28,6 +28,7 @@ typedef struct {
     double norm_z_hat;   /* ||z_hat|| */
     double l_recon;      /* ||z - z_hat||^2 */
     double coherence_lb; /* below; in training space, where it bounds [W_dec; b_dec] and no other direction */
+    uint32_t l0;         /* how many f != 0 */
 } qsr_afa_token;
 
 /* |ztz - ftf| / ((d_sae - 1) ftf). Infinite at ftf = 0; NaN below two latents. It is no bound on any cosine: it compares f~ with

@@ -75,14 +75,17 @@ static void copy_space(qsr_space_sums *to, const qsr_space_sums *from, size_t d)
 
 static void clear_space(qsr_space_sums *s) { *s = (qsr_space_sums){.center = s->center}; }
 
-static void count_row(qsr_tile_sums *sums, const qsr_code *code, size_t row)
+/* Returns how many latents are active. */
+static uint32_t count_row(qsr_tile_sums *sums, const qsr_code *code, size_t row)
 {
+    uint64_t before = sums->active;
     for (size_t i = code->row_begin[row]; i < code->row_begin[row + 1]; i++) {
         if (code->value[i] == 0) continue;
         sums->active++;
         sums->magnitude += fabs((double)code->value[i]);
         sums->fired[code->latent[i]]++;
     }
+    return (uint32_t)(sums->active - before);
 }
 
 static qsr_afa_token token_of(const qsr_metric_tile *tile, size_t row, row_products model, row_products training)
@@ -114,8 +117,8 @@ void qsr_metric_tile_sums(const qsr_metric_tile *tile, qsr_tile_sums *sums)
         row_products model = one_space ? training : products_of(tile->raw + r * d, tile->raw_hat + r * d, d);
         add_row(&sums->training, training);
         add_row(&sums->model, model);
-        count_row(sums, tile->code, r);
         sums->tokens[r] = token_of(tile, r, model, training);
+        sums->tokens[r].l0 = count_row(sums, tile->code, r);
     }
     center_rows(&sums->training, tile->x, tile->rows, d);
     if (one_space)
@@ -166,6 +169,7 @@ struct qsr_metric {
     double magnitude, epsilon_sum;
     qsr_space_sums model, training;
     uint64_t *fired; /* [d_sae] */
+    uint64_t l0[QSR_L0_BINS];
     column epsilon, norm_ratio, coherence_lb, token_nmse;
 };
 
@@ -225,6 +229,7 @@ static qsr_status add_tokens(qsr_metric *m, const qsr_afa_token *tokens, size_t 
     for (size_t i = 0; i < n && !status; i++) {
         const qsr_afa_token *t = &tokens[i];
         double epsilon = qsr_afa_epsilon_lbo(t->ztz, t->ftf, m->d_sae);
+        m->l0[qsr_min_size(t->l0, QSR_L0_BINS - 1)]++;
         if (isfinite(epsilon)) m->epsilon_sum += epsilon;
         m->epsilon_infinite += isinf(epsilon) != 0;
         keep_finite(&m->epsilon, epsilon);
@@ -331,6 +336,7 @@ void qsr_metric_finish(qsr_metric *m, qsr_metrics *ret)
 {
     *ret = (qsr_metrics){0};
     count_firing(m, ret);
+    memcpy(ret->l0, m->l0, sizeof ret->l0);
     double tokens = (double)m->tokens, l0 = quotient((double)m->active, tokens);
     size_t at = put(ret, 0, tokens);
     at = put(ret, at, l0);

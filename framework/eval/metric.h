@@ -12,7 +12,7 @@
 #include "eval/afa.h"
 #include "model/normalise.h"
 
-enum { QSR_METRIC_TILE_ROWS = 256, QSR_FIRING_BINS = 32 };
+enum { QSR_METRIC_TILE_ROWS = 256, QSR_FIRING_BINS = 32, QSR_L0_BINS = 4096 };
 
 /* What a tile is summed from; all borrowed for the call. */
 typedef struct {
@@ -92,6 +92,7 @@ typedef struct {
     qsr_named_value items[QSR_METRIC_VALUES]; /* in the order above; names are static */
     uint64_t firing[QSR_FIRING_BINS];
     uint64_t silent; /* latents in no bin */
+    uint64_t l0[QSR_L0_BINS]; /* tokens with so many f != 0; the last bin also takes more */
 } qsr_metrics;
 /* May be called once all tiles are in; reorders what it kept for the medians, so nothing can be added after it. */
 void qsr_metric_finish(qsr_metric *, qsr_metrics *ret);

@@ -17,7 +17,7 @@ qsr_status qsr_tokens_csv_open(qsr_tokens_csv *csv, const char *path, int64_t la
 {
     *csv = (qsr_tokens_csv){.writer.fd = -1, .layer = layer};
     qsr_status status = qsr_writer_open(&csv->writer, path, e);
-    if (!status) qsr_text_puts(&csv->lines, "layer,ztz,ftf,norm_z,norm_f,norm_z_hat,l_recon\n");
+    if (!status) qsr_text_puts(&csv->lines, "layer,ztz,ftf,norm_z,norm_f,norm_z_hat,l_recon,l0\n");
     return status;
 }
 
@@ -30,7 +30,7 @@ static void add_token(qsr_tokens_csv *csv, const qsr_afa_token *token)
         qsr_text_puts(&csv->lines, ",");
         qsr_text_puts(&csv->lines, qsr_float_text((float)columns[i], number, sizeof number));
     }
-    qsr_text_puts(&csv->lines, "\n");
+    qsr_text_add(&csv->lines, ",%" PRIu32 "\n", token->l0);
 }
 
 qsr_status qsr_tokens_csv_add(qsr_tokens_csv *csv, const qsr_afa_token *tokens, size_t n, qsr_error *e)

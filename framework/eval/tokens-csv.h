@@ -7,6 +7,7 @@
  *     norm_f       ||f~||
  *     norm_z_hat   ||z_hat||
  *     l_recon      ||z - z_hat||^2   so that token nmse = l_recon / ztz
+ *     l0           how many latents are active, f != 0; not in the published table
  *
  * One line per token in evaluation order, numbers as the shortest text that reads back to the same float32 (as published). */
 #ifndef QSR_EVAL_TOKENS_CSV_H

@@ -278,10 +278,30 @@ static json_t *firing_of(const qsr_metrics *m)
     return firing;
 }
 
+/* Cut behind the last bin that holds a token. */
+static json_t *l0_of(const qsr_metrics *m)
+{
+    json_t *histogram = json_object(), *counts = json_array();
+    size_t bins = QSR_L0_BINS;
+    while (bins > 1 && !m->l0[bins - 1]) bins--;
+    put_count(histogram, "low", 0);
+    put_count(histogram, "bin_width", 1);
+    for (size_t i = 0; i < bins; i++) json_array_append_new(counts, json_integer((json_int_t)m->l0[i]));
+    json_object_set_new(histogram, "tokens", counts);
+    return histogram;
+}
+
+static void put_histograms(json_t *root, const qsr_evaluation *v)
+{
+    if (!v->scored) return;
+    json_object_set_new(root, "firing_log10", firing_of(&v->metrics));
+    json_object_set_new(root, "l0_histogram", l0_of(&v->metrics));
+}
+
 void qsr_store_put_evaluation(json_t *root, const qsr_evaluation *v)
 {
     json_object_set_new(root, "metrics", metrics_of(v));
-    if (v->scored) json_object_set_new(root, "firing_log10", firing_of(&v->metrics));
+    put_histograms(root, v);
 }
 
 static json_t *training_of(const qsr_learner *l)
@@ -322,7 +342,7 @@ qsr_status qsr_store_result(qsr_store *s, const qsr_result *r, qsr_error *e)
     json_t *metrics = r->evaluation ? metrics_of(r->evaluation) : json_object();
     if (r->evaluation && r->evaluation->scored && r->learner->coupled && r->learner->step) put_both_l0(metrics, r->learner);
     json_object_set_new(root, "metrics", metrics);
-    if (r->evaluation && r->evaluation->scored) json_object_set_new(root, "firing_log10", firing_of(&r->evaluation->metrics));
+    if (r->evaluation) put_histograms(root, r->evaluation);
     json_t *train = training_of(r->learner);
     if (r->evaluation && r->data->masked) put_count(train, "excluded", r->excluded);
     json_object_set_new(root, "train", train);

@@ -188,6 +188,7 @@ static void codes_are_counted_by_what_is_not_zero(void **state)
     assert_true(qsr_metrics_get(&m, "epsilon_lbo_infinite") == 0);
     /* latent 0 fired on 1 of 3 tokens (log10 -0.477), latent 1 on all (0) */
     assert_true(m.firing[QSR_FIRING_BINS - 2] == 1 && m.firing[QSR_FIRING_BINS - 1] == 1);
+    assert_true(m.l0[0] == 0 && m.l0[1] == 2 && m.l0[2] == 1);
 }
 
 static void published_description_lengths(void **state)
@@ -316,6 +317,7 @@ static void same_metrics(const qsr_metrics *a, const qsr_metrics *b)
         assert_memory_equal(&a->items[i].value, &b->items[i].value, sizeof(double));
     }
     assert_memory_equal(a->firing, b->firing, sizeof a->firing);
+    assert_memory_equal(a->l0, b->l0, sizeof a->l0);
     assert_int_equal(a->silent, b->silent);
 }
 
@@ -475,6 +477,27 @@ static void histogram_bins_are_quarters_of_a_decade(void **state)
         assert_int_equal(m.firing[i], low == -3 || low == -2 || low == -1 || low == -0.75);
     }
     assert_true(m.silent == 1 && qsr_metrics_get(&m, "silent_fraction") == 0.2);
+    assert_true(m.l0[0] == ROWS - 178 && m.l0[1] == 78 && m.l0[2] == 90 && m.l0[3] == 9 && m.l0[4] == 1 && m.l0[5] == 0);
+}
+
+static void the_last_bin_of_l0_takes_the_rest(void **state)
+{
+    (void)state;
+    enum { D_SAE = QSR_L0_BINS + 100 };
+    static float x[] = {1, 1, 1}, code_value[3 * D_SAE], dec_norm[D_SAE];
+    static uint32_t latent[3 * D_SAE];
+    size_t row_begin[] = {0, QSR_L0_BINS - 2, 2 * QSR_L0_BINS - 3, 2 * QSR_L0_BINS - 3 + D_SAE};
+    for (size_t r = 0; r < 3; r++)
+        for (size_t i = row_begin[r]; i < row_begin[r + 1]; i++) {
+            latent[i] = (uint32_t)(i - row_begin[r]);
+            code_value[i] = 1;
+        }
+    sample s = plain(3, 1, x, x);
+    s.d_sae = D_SAE;
+    s.dec_norm = dec_norm;
+    s.code = (qsr_code){.rows = 3, .d_sae = D_SAE, .row_begin = row_begin, .latent = latent, .value = code_value};
+    qsr_metrics m = evaluate(&s, 1);
+    assert_true(m.l0[QSR_L0_BINS - 2] == 1 && m.l0[QSR_L0_BINS - 1] == 2);
 }
 
 int main(void)
@@ -492,6 +515,7 @@ int main(void)
         cmocka_unit_test(model_space_features_keep_the_pythagorean_case),
         cmocka_unit_test(coherence_lb_stays_a_bound_in_float32),
         cmocka_unit_test(histogram_bins_are_quarters_of_a_decade),
+        cmocka_unit_test(the_last_bin_of_l0_takes_the_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 static const qsr_afa_token token = {
-    .ztz = 19.033733f, .ftf = 17.208841f, .norm_z_hat = 4.3298745f, .l_recon = 0.013940393f};
+    .ztz = 19.033733f, .ftf = 17.208841f, .norm_z_hat = 4.3298745f, .l_recon = 0.013940393f, .l0 = 32};
 
 static char *read_text(qsr_arena *arena, const char *path)
 {
@@ -27,11 +27,13 @@ static void writes_the_published_line(void **state)
     assert_false(qsr_exists(path));
     assert_int_equal(qsr_tokens_csv_commit(&csv, &e), QSR_OK);
     /* The first line of the published table; its norms were rounded one by one, so they are compared as numbers below. */
-    const char *head = "layer,ztz,ftf,norm_z,norm_f,norm_z_hat,l_recon\n1,19.033733,17.208841,";
+    const char *head = "layer,ztz,ftf,norm_z,norm_f,norm_z_hat,l_recon,l0\n1,19.033733,17.208841,";
     char *text = read_text(&arena, path);
     assert_memory_equal(text, head, strlen(head));
     double norm_z, norm_f, norm_z_hat, l_recon;
-    assert_int_equal(sscanf(text + strlen(head), "%lf,%lf,%lf,%lf\n", &norm_z, &norm_f, &norm_z_hat, &l_recon), 4);
+    unsigned l0;
+    assert_int_equal(sscanf(text + strlen(head), "%lf,%lf,%lf,%lf,%u\n", &norm_z, &norm_f, &norm_z_hat, &l_recon, &l0), 5);
+    assert_int_equal(l0, 32);
     assert_close(norm_z, 4.3627667, 1.2e-7); /* float32 */
     assert_close(norm_f, 4.148354, 1.2e-7);
     assert_true((float)norm_z_hat == token.norm_z_hat && (float)l_recon == token.l_recon);
@@ -58,7 +60,7 @@ static void leaves_an_unknown_layer_empty_and_streams(void **state)
     for (int i = 0; i < ROWS; i++) {
         float ztz, norm_z;
         at = strchr(at, '\n') + 1;
-        assert_int_equal(sscanf(at, ",%f,4,%f,2,0,1e-20\n", &ztz, &norm_z), 2);
+        assert_int_equal(sscanf(at, ",%f,4,%f,2,0,1e-20,0\n", &ztz, &norm_z), 2);
         assert_true(ztz == (float)i * (float)i && norm_z == (float)i);
     }
     assert_string_equal(strchr(at, '\n'), "\n");

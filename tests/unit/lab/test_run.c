@@ -130,6 +130,14 @@ static void check_result(const char *folder, const qsr_spec *spec)
     assert_int_equal(json_integer_value(json_object_get(train, "tokens_asked")), STEPS * BATCH + 13);
     assert_int_equal(json_integer_value(json_object_get(eval, "tokens")), 77);
     assert_true(json_is_true(json_object_get(eval, "held_out")));
+    const json_t *l0 = json_object_get(json_object_get(result, "l0_histogram"), "tokens");
+    json_int_t tokens = 0, latents = 0;
+    for (size_t i = 0; i < json_array_size(l0); i++) {
+        tokens += json_integer_value(json_array_get(l0, i));
+        latents += (json_int_t)i * json_integer_value(json_array_get(l0, i));
+    }
+    assert_int_equal(tokens, 77);
+    assert_close((double)latents / 77, json_number_value(json_object_get(metrics, "l0")), 1e-12);
     json_decref(result);
 }
 
@@ -168,11 +176,11 @@ static void check_tokens(const char *folder)
     qsr_arena arena = {0};
     char *line, *rest = bench_file(&arena, folder, "tokens.csv", NULL);
     size_t rows = 0;
-    assert_string_equal(strsep(&rest, "\n"), "layer,ztz,ftf,norm_z,norm_f,norm_z_hat,l_recon");
+    assert_string_equal(strsep(&rest, "\n"), "layer,ztz,ftf,norm_z,norm_f,norm_z_hat,l_recon,l0");
     for (; (line = strsep(&rest, "\n")) && *line; rows++) {
         size_t commas = 0;
         for (; *line; line++) commas += *line == ',';
-        assert_int_equal(commas, 6);
+        assert_int_equal(commas, 7);
     }
     assert_int_equal(rows, 77);
     qsr_arena_free(&arena);
