@@ -17,7 +17,8 @@ usage() {
     cat <<'END'
 usage: ./bootstrap.sh --run | --check | --deps | --help
 
-  --run     install what is missing, build in ./build, run experiments/quickstart.yaml into ./runs
+  --run     install what is missing, build in ./build, run experiments/quickstart.yaml into ./runs,
+            and write runs/report.html
   --check   install what is missing, build and test everything: unit and end-to-end tests, sanitizers, valgrind,
             make distcheck, make installcheck; under 15 minutes on two cores. Ends with "N passed, N failed".
   --deps    install what is missing, and stop
@@ -175,7 +176,10 @@ run_quickstart() {
     say ""
     build/quasar run experiments/quickstart.yaml --out runs
     say ""
+    build/quasar report runs -o runs/report.html
+    say ""
     say "The program is build/quasar, the run's files are under $PWD/runs/quickstart/. README.md says what to try next."
+    say "The report, for a browser: $PWD/runs/report.html"
 }
 
 # ---- checking

@@ -24,7 +24,7 @@ _quasar() {
         return
     fi
     case $previous in
-    --out | --plugin-dir | --tensorboard)
+    --out | --plugin-dir | --tensorboard | --keep-plots)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         return
@@ -42,7 +42,7 @@ _quasar() {
         _quasar_files yaml "$word"
         return
         ;;
-    --overlay)
+    --overlay | --tokens)
         _quasar_files '*' "$word"
         return
         ;;
@@ -57,7 +57,7 @@ _quasar() {
         _quasar_words "text csv md latex json" "$word"
         return
         ;;
-    --threads | --memory | --repeats | --rows | --cols | --where | --sort | --metric | --between | --at | --along) return ;;
+    --threads | --memory | --repeats | --rows | --cols | --where | --sort | --metric | --between | --at | --along | --d-sae | --layer | --sparkline | --interval | --title) return ;;
     esac
     if [[ $word == -* ]]; then
         _quasar_words "$(_quasar_options "$command")" "$word"
@@ -65,7 +65,15 @@ _quasar() {
     fi
     case $command in
     run | show | bench | submit | status | gc) _quasar_files yaml "$word" ;;
-    diff | eval | table | compare | stability | index | export)
+    plot)
+        if [ "$COMP_CWORD" -eq 2 ]; then
+            _quasar_words "$(quasar plot --help 2>/dev/null | sed -n 's/^  \([a-z][a-z0-9]*\)  .*/\1/p')" "$word"
+            return
+        fi
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -d -- "$word")
+        ;;
+    diff | eval | table | compare | stability | index | export | report | watch)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         ;;

@@ -34,6 +34,9 @@ bool qsr_parse_real(const char *text, double *ret);
 size_t qsr_edit_distance(const char *a, const char *b);
 const char *qsr_nearest(const char *word, const char *const *words);
 
+/* Bytes of the well-formed UTF-8 character (Unicode, table 3-7) at s[0..n), and its code point; 0: none begins there. */
+size_t qsr_utf8_at(const char *s, size_t n, uint32_t *ret);
+
 bool qsr_starts_with(const char *text, const char *prefix);
 bool qsr_ends_with(const char *text, const char *suffix);
 #endif

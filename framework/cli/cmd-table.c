@@ -13,8 +13,11 @@ static qsr_status print_table(qsr_args *args, qsr_frame *frame, qsr_sheet_format
         .rows = qsr_cli_list(args, "rows"),
         .cols = qsr_cli_list(args, "cols"),
         .sort = qsr_args_value(args, "sort"),
+        .sparkline = qsr_args_value(args, "sparkline"),
         .full = format == QSR_FORMAT_CSV || format == QSR_FORMAT_JSON,
     };
+    if (request.sparkline && format != QSR_FORMAT_TEXT)
+        return qsr_fail(e, QSR_E_OPTION, "--sparkline is for people: it goes with --format text, not with another");
     qsr_status status = qsr_report_table(frame, &request, &sheet, e);
     if (status) return status;
     qsr_sheet_write(&sheet, format, &text);
@@ -42,7 +45,7 @@ static int run(qsr_args *args)
 const qsr_command qsr_cmd_table = {
     .name = "table",
     .synopsis = "DIR [--rows KEYS] [--cols METRICS] [--where KEY=VALUE]... [--format FORMAT] [--sort NAME]\n"
-                "                    [--overlay FILE]...",
+                "                    [--overlay FILE]... [--sparkline NAME]",
     .summary = "print the runs below DIR: means over seeds with 95 % intervals",
     .help = "Reads every run folder below DIR and prints a row for each setting: the mean over seeds\n"
             "with the half-width of its 95 % interval (Student's t). Only seeds are averaged over: where\n"
@@ -60,6 +63,7 @@ const qsr_command qsr_cmd_table = {
             {"overlay", "FILE",
              "add published runs: a W&B export with Name,l0_norm,l2_loss,afa_coeff;\n"
              "                     l2_loss is mse_norm; repeatable"},
+            {"sparkline", "NAME", "a column with the curve of a number of metrics.jsonl, such as loss"},
             {0}},
     .run = run,
 };

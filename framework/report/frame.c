@@ -99,7 +99,7 @@ static void add_records(loose *l, const qsr_archive *a, qsr_frame *f)
             qsr_frame_note(f, "%s is the same cell as %s and left out", r->folder, same->folder);
             continue;
         }
-        loose_row row = {{.label = r->folder, .state = r->state, .reason = r->reason},
+        loose_row row = {{.label = r->folder, .path = r->path, .state = r->state, .reason = r->reason},
                          r->parameters,
                          r->n_parameters,
                          r->measures,
@@ -157,6 +157,7 @@ static qsr_frame_row settle(qsr_frame *f, loose *l, const loose_row *from)
     for (size_t k = 0; k < f->n_keys; k++)
         if (!values[k] && is_loss(f->keys[k])) values[k] = intern(&l->texts, &f->arena, "off");
     row.label = qsr_arena_strdup(&f->arena, row.label);
+    row.path = row.path ? qsr_arena_strdup(&f->arena, row.path) : NULL;
     row.reason = row.reason ? qsr_arena_strdup(&f->arena, row.reason) : NULL;
     row.values = values;
     row.metrics = metrics;

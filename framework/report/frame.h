@@ -15,6 +15,7 @@ typedef enum {
 
 typedef struct {
     const char *label; /* its folder below the archive's, or a published run's name */
+    const char *path;  /* of its folder; NULL: a published run has none */
     qsr_record_state state;
     const char *reason;        /* of a failure, or NULL */
     bool published;            /* a row of a table made elsewhere */

@@ -99,13 +99,23 @@ static qsr_status read_parameters(reading *r, const qsr_csv_row *row, qsr_publis
 
 /* ---- rows -------------------------------------------------------------------------------------------------------------- */
 
+/* mdl_bits_naive = l0 (7 + log2 d_sae), as our own evaluations have it. */
+static void add_bits(qsr_published *p, qsr_measure *measures)
+{
+    double width = NAN;
+    for (size_t i = 0; i < p->n_parameters; i++)
+        if (strcmp(p->parameters[i].key, "sae.d_sae") == 0) qsr_parse_real(p->parameters[i].text, &width);
+    if (p->n_measures && strcmp(measures[0].name, "l0") == 0 && width > 0)
+        measures[p->n_measures++] = (qsr_measure){"mdl_bits_naive", measures[0].value * (7 + log2(width))};
+}
+
 static qsr_status read_measures(reading *r, const qsr_csv_row *row, qsr_published *p, qsr_error *e)
 {
     static const struct {
         size_t column;
         const char *metric;
     } known[] = {{L0_NORM, "l0"}, {L2_LOSS, "mse_norm"}};
-    qsr_measure *measures = qsr_arena_alloc(r->arena, 2, sizeof *measures);
+    qsr_measure *measures = qsr_arena_alloc(r->arena, 3, sizeof *measures);
     p->measures = measures;
     for (size_t i = 0; i < 2; i++) {
         const char *text = field(r, row, known[i].column);
@@ -116,6 +126,7 @@ static qsr_status read_measures(reading *r, const qsr_csv_row *row, qsr_publishe
                             column_names[known[i].column], text);
         measures[p->n_measures++] = (qsr_measure){known[i].metric, value};
     }
+    add_bits(p, measures);
     return QSR_OK;
 }
 

@@ -7,7 +7,7 @@ typedef struct {
     const char *name;
     const qsr_parameter *parameters; /* as a spec of ours would have them: activation.plugin, activation.k, ... */
     size_t n_parameters;
-    const qsr_measure *measures; /* l0, mse_norm */
+    const qsr_measure *measures; /* l0, mse_norm, mdl_bits_naive where it can be computed */
     size_t n_measures;
 } qsr_published;
 

@@ -4,8 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fs.h"
 #include "base/text.h"
 #include "eval/statistics.h"
+#include "report/history.h"
+
+enum { SPARKLINE = 24 }; /* characters at most */
 
 typedef struct {
     qsr_frame *frame;
@@ -231,6 +235,7 @@ static qsr_status sort(making *m, const char *name, qsr_error *e)
 
 typedef struct {
     bool source, failed, unfinished;
+    const char *sparkline;
 } extras;
 
 static extras needed_extras(const making *m, bool full)
@@ -252,6 +257,25 @@ static void add_columns(const making *m, extras x, qsr_sheet *sheet)
     for (size_t i = 0; i < m->n_metrics; i++) qsr_sheet_column(sheet, m->frame->metrics[m->metrics[i]], QSR_COLUMN_MEAN);
     if (x.failed) qsr_sheet_column(sheet, "failed", QSR_COLUMN_COUNT);
     if (x.unfinished) qsr_sheet_column(sheet, "unfinished", QSR_COLUMN_COUNT);
+    if (x.sparkline) qsr_sheet_column(sheet, x.sparkline, QSR_COLUMN_WORD);
+}
+
+/* Of the group's first run that has logged the key. */
+static const char *sparkline_of(const making *m, const char *key, const qsr_frame_group *g, qsr_sheet *sheet)
+{
+    qsr_arena arena = {0};
+    qsr_text text = {0};
+    for (size_t i = 0; i < g->count && !text.length; i++) {
+        const qsr_frame_row *row = &m->frame->rows[g->rows[i]];
+        qsr_history history;
+        if (!row->path || qsr_history_read(qsr_path_join(&arena, row->path, "metrics.jsonl"), key, SPARKLINE, &history, NULL)) continue;
+        qsr_sparkline(history.values, history.n, &text);
+        qsr_history_free(&history);
+    }
+    const char *kept = text.length ? qsr_arena_strdup(&sheet->arena, text.bytes) : NULL;
+    qsr_text_free(&text);
+    qsr_arena_free(&arena);
+    return kept;
 }
 
 static void add_row(making *m, extras x, const qsr_frame_group *g, qsr_sheet *sheet)
@@ -270,7 +294,8 @@ static void add_row(making *m, extras x, const qsr_frame_group *g, qsr_sheet *sh
         *cell = (qsr_sheet_cell){.value = s.mean, .half = half_width(&s, m->frame->metrics[m->metrics[i]]), .n = s.n, .note_n = s.n != runs};
     }
     if (x.failed) (cell++)->n = count_state(m, g, QSR_RECORD_FAILED);
-    if (x.unfinished) cell->n = count_state(m, g, QSR_RECORD_UNFINISHED);
+    if (x.unfinished) (cell++)->n = count_state(m, g, QSR_RECORD_UNFINISHED);
+    if (x.sparkline) cell->word = sparkline_of(m, x.sparkline, g, sheet);
 }
 
 static void note_failures(qsr_frame *f)
@@ -283,18 +308,35 @@ static void note_failures(qsr_frame *f)
     }
 }
 
-qsr_status qsr_report_table(qsr_frame *f, const qsr_table_request *request, qsr_sheet *ret, qsr_error *e)
+static making start(qsr_frame *f)
 {
     making m = {.frame = f};
     m.all = qsr_arena_alloc(&f->arena, f->n_rows, sizeof *m.all);
     m.keys = qsr_arena_alloc(&f->arena, f->n_keys + 1, sizeof *m.keys);
     m.metrics = qsr_arena_alloc(&f->arena, f->n_metrics, sizeof *m.metrics);
     for (size_t i = 0; i < f->n_rows; i++) m.all[i] = i;
+    return m;
+}
+
+size_t qsr_report_settings(qsr_frame *f, size_t **ret_keys, size_t *ret_n_keys, qsr_frame_group **ret)
+{
+    making m = start(f);
+    choose_rows(&m, &(qsr_table_request){0}, NULL); /* names nothing that could be unknown */
+    *ret_keys = m.keys;
+    *ret_n_keys = m.n_keys;
+    *ret = m.groups;
+    return m.n_groups;
+}
+
+qsr_status qsr_report_table(qsr_frame *f, const qsr_table_request *request, qsr_sheet *ret, qsr_error *e)
+{
+    making m = start(f);
     qsr_status status = choose_metrics(&m, request, e);
     if (!status) status = choose_rows(&m, request, e);
     if (!status) status = sort(&m, request->sort, e);
     if (status) return status;
     extras x = needed_extras(&m, request->full);
+    x.sparkline = request->sparkline;
     *ret = (qsr_sheet){0};
     add_columns(&m, x, ret);
     for (size_t g = 0; g < m.n_groups; g++) add_row(&m, x, &m.groups[g], ret);

@@ -24,7 +24,10 @@ offers() {
     [ "$(tr '\n' ' ' <got)" = "$expected " ] || fail "quasar $*: offered $(tr '\n' ' ' <got), not $expected"
 }
 offers "run" ru
-offers "plugins" pl
+offers "plot plugins" pl
+offers "report" rep
+offers "--out --overlay" plot zf --o
+offers "zf" plot z
 offers "--help --version" --
 offers "--out" run --o
 offers "--canonical" show --can

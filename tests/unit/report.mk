@@ -1,7 +1,7 @@
 # unit tests of report: check_PROGRAMS += tests/unit/report/test_x, one file each
 FAKE_RUNS = tests/unit/report/fake-runs.c tests/unit/report/fake-runs.h
-check_PROGRAMS += tests/unit/report/test_compare tests/unit/report/test_overlay tests/unit/report/test_sheet \
-	tests/unit/report/test_table tests/unit/report/test_tensorboard
+check_PROGRAMS += tests/unit/report/test_compare tests/unit/report/test_html tests/unit/report/test_overlay tests/unit/report/test_sheet \
+	tests/unit/report/test_table tests/unit/report/test_tensorboard tests/unit/report/test_tokens
 tests_unit_report_test_compare_SOURCES = tests/unit/report/test_compare.c $(FAKE_RUNS)
 tests_unit_report_test_table_SOURCES = tests/unit/report/test_table.c $(FAKE_RUNS)
 tests_unit_report_test_tensorboard_SOURCES = tests/unit/report/test_tensorboard.c $(FAKE_RUNS)

@@ -22,10 +22,46 @@ static void check_run(const qsr_published *run, const char *layer, const char *p
     assert_string_equal(value_of(run, "activation.k"), k);
     assert_string_equal(value_of(run, "losses.afa"), loss);
     assert_string_equal(value_of(run, "losses.afa.coeff"), coeff);
-    assert_int_equal(run->n_measures, 2);
+    assert_int_equal(run->n_measures, 3);
     assert_string_equal(run->measures[0].name, "l0");
     assert_string_equal(run->measures[1].name, "mse_norm");
     assert_true(run->measures[0].value == l0 && run->measures[1].value == mse_norm);
+    assert_string_equal(run->measures[2].name, "mdl_bits_naive");
+    assert_close(run->measures[2].value, l0 * (7 + log2(12288)), 1e-15);
+}
+
+/* The run of an activation with the smallest l2_loss. */
+static const qsr_published *best_of(const qsr_overlay *all, const char *plugin)
+{
+    const qsr_published *best = NULL;
+    for (size_t i = 0; i < all->count; i++)
+        if (strcmp(value_of(&all->runs[i], "activation.plugin"), plugin) == 0 &&
+            (!best || all->runs[i].measures[1].value < best->measures[1].value))
+            best = &all->runs[i];
+    return best;
+}
+
+/* The best cells by l2_loss, and their bits to the digits that the paper's figures have. */
+static void best_cells_have_the_papers_bits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *plugin;
+        double l0, bits;
+    } known[] = {{"gpt2_layer6_runs.csv", "batchtopk", 1024, 21079.0},
+                 {"gpt2_layer6_runs.csv", "topafa", 2037.28759765625, 41937.5},
+                 {"gpt2_layer6_runs.csv", "topk", 1023.493408203125, 21068.6},
+                 {"gpt2_layer7_runs.csv", "batchtopk", 2957.234619140625, 60874.6},
+                 {"gpt2_layer7_runs.csv", "topafa", 1930.104248046875, 39731.1},
+                 {"gpt2_layer7_runs.csv", "topk", 2957.234619140625, 60874.6}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        qsr_overlay all;
+        const char *path = qsr_arena_printf(&arena, "%s/tests/golden/paper/%s", getenv("QUASAR_SOURCE"), known[i].file);
+        assert_int_equal(qsr_overlay_read(path, &arena, &all, NULL), QSR_OK);
+        const qsr_published *best = best_of(&all, known[i].plugin);
+        assert_true(best->measures[0].value == known[i].l0);
+        assert_true(fabs(best->measures[2].value - known[i].bits) <= 0.05); /* they were rounded to a tenth */
+    }
 }
 
 static void reads_the_papers_runs(void **state)
@@ -80,7 +116,8 @@ static void takes_what_is_there(void **state)
     assert_int_equal(overlay.count, 2);
     assert_string_equal(value_of(&overlay.runs[0], "losses.afa.coeff"), "0.25");
     assert_string_equal(value_of(&overlay.runs[0], "dataset.hook.layer"), "nothing");
-    assert_int_equal(overlay.runs[0].n_measures, 1);
+    assert_int_equal(overlay.runs[0].n_measures, 2);
+    assert_close(overlay.runs[0].measures[1].value, 12 * (7 + 6), 1e-15); /* log2 64 = 6 */
     assert_string_equal(value_of(&overlay.runs[1], "losses.afa"), "off");
     assert_int_equal(overlay.runs[1].n_measures, 0);
 }
@@ -96,6 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_the_papers_runs),
+        cmocka_unit_test(best_cells_have_the_papers_bits),
         cmocka_unit_test(refuses_other_files),
         cmocka_unit_test(takes_what_is_there),
     };
