@@ -31,12 +31,12 @@ static void put_word(qsr_page *p, const char *value)
     qsr_text_puts(p->out, "</td>");
 }
 
-static void put_mean(qsr_page *p, const qsr_summary *m, size_t runs)
+static void put_mean(qsr_page *p, const char *metric, const qsr_summary *m, size_t runs)
 {
     char number[32];
     qsr_text shown = {0};
     qsr_text_add(p->out, "<td class=\"n\" data-v=\"%s\">", m->n ? qsr_real_text(m->mean, number, sizeof number) : "");
-    qsr_sheet_mean(m->n ? m->mean : NAN, qsr_study_half(m), &shown);
+    qsr_sheet_mean(m->n ? m->mean : NAN, qsr_report_half(m, metric), &shown);
     if (m->n && m->n != runs) qsr_text_add(&shown, " (n %zu)", m->n);
     qsr_html_text(p->out, m->n ? shown.bytes : "–");
     qsr_text_puts(p->out, "</td>");
@@ -66,7 +66,7 @@ static void put_row(qsr_page *p, size_t index, const char *const *metrics, size_
         put_count(p, runs);
     for (size_t i = 0; i < n_metrics; i++) {
         qsr_summary m = qsr_study_summary(s, setting, metrics[i]);
-        put_mean(p, &m, runs);
+        put_mean(p, metrics[i], &m, runs);
     }
     if (states) put_count(p, count_state(s, setting, QSR_RECORD_FAILED));
     if (states) put_count(p, count_state(s, setting, QSR_RECORD_UNFINISHED));
@@ -144,7 +144,7 @@ void qsr_page_settings(qsr_page *p)
 {
     static const char *const usual[] = {"l0", "nmse", "fvu", "mse_norm", "cosine", "l2_ratio", "silent_fraction", "epsilon_lbo_median",
                                         "norm_ratio_median", "coherence_max", "mdl_bits_naive", "ce_sae", "ce_recovered_zero",
-                                        "ce_recovered_mean", "kl", "mcc", "mmcs", NULL};
+                                        "ce_recovered_mean", "kl", "stability.mcc", "mcc", "mmcs", NULL};
     const qsr_frame *f = &p->study.frame;
     const char **metrics = qsr_xcalloc(f->n_metrics + sizeof usual / sizeof *usual, sizeof *metrics);
     qsr_page_section(p, "settings", "Results");

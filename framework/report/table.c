@@ -161,7 +161,7 @@ static qsr_summary summarize(making *m, const qsr_frame_group *g, size_t metric)
 /* A run's stability is its mean over pairs with the other runs, so runs are not independent. The mean of all pairs is a U-statistic of
  * degree 2, whose jackknife variance is 4 (n-1) / (n (n-2)^2) times the sum of squares (Sen 1960; Arvesen 1969): the usual half-width
  * times 2 (n-1) / (n-2), and none for two runs. */
-static double half_width(const qsr_summary *s, const char *metric)
+double qsr_report_half(const qsr_summary *s, const char *metric)
 {
     double n = (double)s->n, factor = 1;
     if (qsr_starts_with(metric, "stability.")) factor = s->n > 2 ? 2 * (n - 1) / (n - 2) : NAN;
@@ -291,7 +291,7 @@ static void add_row(making *m, extras x, const qsr_frame_group *g, qsr_sheet *sh
     (cell++)->n = runs;
     for (size_t i = 0; i < m->n_metrics; i++, cell++) {
         qsr_summary s = summarize(m, g, m->metrics[i]);
-        *cell = (qsr_sheet_cell){.value = s.mean, .half = half_width(&s, m->frame->metrics[m->metrics[i]]), .n = s.n, .note_n = s.n != runs};
+        *cell = (qsr_sheet_cell){.value = s.mean, .half = qsr_report_half(&s, m->frame->metrics[m->metrics[i]]), .n = s.n, .note_n = s.n != runs};
     }
     if (x.failed) (cell++)->n = count_state(m, g, QSR_RECORD_FAILED);
     if (x.unfinished) (cell++)->n = count_state(m, g, QSR_RECORD_UNFINISHED);

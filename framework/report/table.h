@@ -1,6 +1,7 @@
 /* report/table: runs aggregated over seeds: a row for each setting, means with 95 % intervals by Student's t. */
 #ifndef QSR_REPORT_TABLE_H
 #define QSR_REPORT_TABLE_H
+#include "eval/statistics.h"
 #include "report/frame.h"
 #include "report/sheet.h"
 
@@ -21,4 +22,7 @@ qsr_status qsr_report_table(qsr_frame *, const qsr_table_request *, qsr_sheet *r
 /* The rows of a table that asks for none: groups of runs that differ in nothing but the seed, by the parameters (`ret_keys`) that tell
  * them apart. Everything lives in the frame's arena. */
 size_t qsr_report_settings(qsr_frame *, size_t **ret_keys, size_t *ret_n_keys, qsr_frame_group **ret);
+
+/* Half of the 95 % interval as tables have it; NaN where there is none. Values of stability metrics come from pairs of runs. */
+double qsr_report_half(const qsr_summary *, const char *metric);
 #endif
