@@ -27,6 +27,7 @@ extern const qsr_command qsr_cmd_run, qsr_cmd_show, qsr_cmd_eval, qsr_cmd_check,
     qsr_cmd_status, qsr_cmd_diff, qsr_cmd_gc, qsr_cmd_submit, qsr_cmd_tokenize;
 extern const qsr_command qsr_cmd_stability;
 extern const qsr_command qsr_cmd_report, qsr_cmd_plot, qsr_cmd_watch;
+extern const qsr_command qsr_cmd_inspect;
 
 const qsr_command *const *qsr_commands(void); /* NULL-ended, in the order of the help */
 const qsr_command *qsr_command_find(const char *name);

@@ -188,7 +188,7 @@ static qsr_status find_header(const qsr_map *map, header *h, size_t *ret_data, q
     return QSR_OK;
 }
 
-static qsr_status parse_file(qsr_npy *npy, qsr_error *e)
+static qsr_status parse_bytes(qsr_npy *npy, bool *ret_fortran, qsr_error *e)
 {
     header h;
     size_t begin = 0, bytes = 0;
@@ -196,8 +196,7 @@ static qsr_status parse_file(qsr_npy *npy, qsr_error *e)
     if (!status) status = parse_header(&h, e);
     if (!status) status = read_descr(&h, &npy->dtype, e);
     if (status) return status;
-    if (h.fortran_order && h.rank > 1)
-        return qsr_fail(e, QSR_E_INPUT, "Fortran order; save numpy.ascontiguousarray(array)");
+    *ret_fortran = h.fortran_order && h.rank > 1;
     npy->rank = h.rank;
     memcpy(npy->shape, h.shape, sizeof npy->shape);
     if ((status = measure(npy, &bytes, e))) return status;
@@ -212,10 +211,19 @@ static qsr_status parse_file(qsr_npy *npy, qsr_error *e)
 qsr_status qsr_npy_open(const char *path, qsr_npy *ret, qsr_error *e)
 {
     *ret = (qsr_npy){0};
+    bool fortran = false;
     qsr_status status = qsr_map_open(path, &ret->map, e);
-    if (!status && (status = parse_file(ret, e))) qsr_context(e, "%s", path);
+    if (!status && (status = parse_bytes(ret, &fortran, e))) qsr_context(e, "%s", path);
+    if (!status && fortran)
+        status = qsr_fail(e, QSR_E_INPUT, "%s: Fortran order; save numpy.ascontiguousarray(array)", path);
     if (status) qsr_npy_close(ret);
     return status;
+}
+
+qsr_status qsr_npy_parse(const unsigned char *bytes, size_t n, qsr_npy *ret, bool *ret_fortran, qsr_error *e)
+{
+    *ret = (qsr_npy){.map = {bytes, n}};
+    return parse_bytes(ret, ret_fortran, e);
 }
 
 void qsr_npy_close(qsr_npy *npy)

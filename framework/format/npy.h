@@ -16,6 +16,9 @@ typedef struct {
 /* Whatever is wrong with the file: QSR_E_INPUT, "<path>: ...", and *ret is empty. Close accepts an empty one ({0}). */
 qsr_status qsr_npy_open(const char *path, qsr_npy *ret, qsr_error *e);
 void qsr_npy_close(qsr_npy *);
+/* The same for a whole file in memory, which is borrowed (nothing to close) and has no path in errors. *ret_fortran: the numbers lie
+ * in Fortran order, the first index moving fastest; such arrays of rank 2 and more are refused by open. */
+qsr_status qsr_npy_parse(const unsigned char *bytes, size_t n, qsr_npy *ret, bool *ret_fortran, qsr_error *e);
 /* The header that qsr_npy_write writes, for writers that do not know the shape in advance: of rank 1 it has 128 bytes whatever the
  * count. NumPy has no BF16: false. */
 bool qsr_npy_header(qsr_dtype, size_t rank, const size_t *shape, qsr_text *out);

@@ -1,165 +1,189 @@
 #include "lab/judge.h"
 
-#include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/sizes.h"
 #include "lab/cell.h"
+#include "lab/judge-parts.h"
+#include "lab/loaded.h"
 #include "lab/manifest.h"
+#include "lab/plan.h"
+#include "lab/saebench.h"
 #include "lab/store.h"
 
-enum { CFG_BYTES = 16 << 20 };
+const char *const qsr_judged_outcome_names[QSR_JUDGED_OUTCOMES] = {"pending", "evaluated", "skipped", "stale", "failed"};
+
+/* One SAE on its way. */
+typedef struct {
+    qsr_judgement *item;
+    judge_spec *spec;
+    size_t bytes;      /* it takes in memory */
+    const char *key;   /* SAEs of one pass have equal keys */
+    json_t *made_of;   /* digests of everything its result rests on */
+    qsr_loaded loaded;
+    size_t existed;    /* bytes of item->out that were there before */
+} candidate;
 
 typedef struct {
-    const qsr_spec *spec;
-    const char *sae_folder, *cfg_path;
-    json_t *cfg, *manifest; /* manifest: NULL for an SAE without a run around it */
-    qsr_dataset data;
-    qsr_sae sae;
-    qsr_arena arena;
-} judge_state;
+    qsr_judgements *all;
+    const qsr_judge_options *o;
+    judge_specs specs;
+    candidate *candidates; /* [all->count] */
+    qsr_problems *problems;
+    qsr_error *e;
+} court;
 
-/* ---- does cfg.json describe what the spec describes? ------------------------------------------------------------------ */
+static bool is_alone(const court *c) { return c->all->count == 1; }
 
-static qsr_status differs(const judge_state *j, const char *key, const char *theirs, const char *option, const char *ours,
-                          qsr_error *e)
+static void fail_one(candidate *k, const qsr_error *why)
 {
-    return qsr_fail(e, QSR_E_INPUT, "%s says %s %s, but the spec has %s %s", j->cfg_path, key, theirs, option, ours);
+    k->item->outcome = QSR_JUDGED_FAILED;
+    snprintf(k->item->reason, sizeof k->item->reason, "%s", why->text);
 }
 
-static qsr_status compare_count(const judge_state *j, const char *key, const char *option, size_t ours, qsr_error *e)
-{
-    const json_t *value = json_object_get(j->cfg, key);
-    if (!value || json_is_null(value)) return QSR_OK;
-    char theirs[32], mine[32];
-    snprintf(theirs, sizeof theirs, "%" PRIdMAX, (intmax_t)json_integer_value(value));
-    snprintf(mine, sizeof mine, "%zu", ours);
-    if (json_is_integer(value) && strcmp(theirs, mine) == 0) return QSR_OK;
-    return differs(j, key, json_is_integer(value) ? theirs : "something that is not an integer", option, mine, e);
-}
+/* ---- planning: what each one is, where its rows come from, and whether there is a result already --------------------------- */
 
-static qsr_status compare_text(const judge_state *j, const json_t *in, const char *key, const char *option, const char *ours,
-                               qsr_error *e)
+/* Beside the SAE, as eval/<name> of its run or folder; for a file that is not of a folder's own, beside that file. */
+static const char *place_of(court *c, const qsr_pretrained *p, const char *name)
 {
-    const char *theirs = json_string_value(json_object_get(in, key));
-    return !theirs || strcmp(theirs, ours) == 0 ? QSR_OK : differs(j, key, theirs, option, ours, e);
-}
-
-static qsr_status compare_flag(const judge_state *j, const char *key, const char *option, bool ours, qsr_error *e)
-{
-    const json_t *value = json_object_get(j->cfg, key);
-    if (!json_is_boolean(value) || json_is_true(value) == ours) return QSR_OK;
-    return differs(j, key, ours ? "false" : "true", option, ours ? "true" : "false", e);
-}
-
-/* What the activation would export (k, a threshold's form) against what stands there. */
-static qsr_status compare_activation(const judge_state *j, qsr_error *e)
-{
-    const qsr_export_ops *ops = qsr_made_extension(j->sae.activation, QSR_EXT_EXPORT);
-    const qsr_instance *instance = j->sae.activation->instance;
-    const char *name = j->spec->activation.plugin->name;
-    const char *known = ops && ops->architecture ? ops->architecture(instance) : NULL;
-    char own[128];
-    snprintf(own, sizeof own, "quasar/%s", name);
-    qsr_status status = compare_text(j, j->cfg, "architecture", "an activation exported as", known ? known : own, e);
-    for (uint32_t i = 0; !status && ops && ops->key; i++) {
-        double ours;
-        const char *key = ops->key(instance, i, &ours);
-        const json_t *value = key ? json_object_get(j->cfg, key) : NULL;
-        if (!key) break;
-        if (!json_is_number(value) || json_number_value(value) == ours) continue;
-        char theirs[32], mine[32];
-        qsr_real_text(json_number_value(value), theirs, sizeof theirs);
-        status = differs(j, key, theirs, key, qsr_real_text(ours, mine, sizeof mine), e);
+    qsr_arena *arena = &c->all->arena;
+    const char *path = p->path;
+    if (c->o->out && is_alone(c)) return c->o->out;
+    if (c->o->out) {
+        while (*path == '/' || qsr_starts_with(path, "./") || qsr_starts_with(path, "../")) path += *path == '/' ? 1 : path[1] == '/' ? 2 : 3;
+        return qsr_path_join(arena, c->o->out, path);
     }
+    const char *folder = qsr_loaded_folder(p, arena), *base = qsr_path_base(p->weights_path);
+    if (p->cfg_path || qsr_starts_with(base, "params.")) return qsr_arena_printf(arena, "%s/eval/%s", folder, name);
+    return qsr_arena_printf(arena, "%s.eval/%s", p->weights_path, name);
+}
+
+/* Weights; per thread a tile of pre-activations, its code and its sums; a metric's tokens. */
+static size_t bytes_of(const qsr_pretrained *p, const qsr_judge_options *o, const qsr_spec *spec)
+{
+    size_t tile = QSR_METRIC_TILE_ROWS * (p->d_sae * 16 + p->d_in * 16);
+    return 3 * p->d_in * p->d_sae * sizeof(float) + qsr_pool_threads(o->pool) * tile + 40 * (size_t)spec->eval.tokens;
+}
+
+static qsr_status digest_into(json_t *object, const char *key, const char *path, qsr_error *e)
+{
+    qsr_digest digest;
+    if (!path) return QSR_OK;
+    qsr_status status = qsr_digest_file(path, &digest, e);
+    if (!status) json_object_set_new(object, key, json_string(digest.hex));
     return status;
 }
 
-/* A dataset's scale is folded into exported weights, so raw rows go in: then nothing is left to normalise. */
-static qsr_status compare_normalisation(judge_state *j, const json_t *origin, qsr_error *e)
+static qsr_status find_made_of(court *c, candidate *k, const qsr_pretrained *p, qsr_error *e)
 {
-    static const char *const names[] = {"none", "layer_norm", "none"};
-    qsr_status status = compare_text(j, j->cfg, "normalize_activations", "sae.normalize", names[j->sae.normalise.mode], e);
-    if (!status) status = compare_text(j, origin, "normalize", "sae.normalize", j->spec->sae.normalize, e);
-    if (status || j->sae.normalise.mode != QSR_NORMALISE_DATASET) return status;
-    if (!json_is_number(json_object_get(origin, "folded_scale")))
-        return qsr_fail(e, QSR_E_INPUT, "%s does not say that a scale was folded in, but the spec has sae.normalize dataset; use none",
-                        j->cfg_path);
-    j->sae.normalise.mode = QSR_NORMALISE_NONE;
-    return QSR_OK;
+    qsr_text text = {0};
+    const qsr_spec *spec = k->spec->spec;
+    k->made_of = json_object();
+    qsr_text_add(&text, "%s\n%s\n", qsr_dataset_stream_key(spec, &c->all->arena), qsr_dataset_tap_key(spec, &c->all->arena));
+    qsr_text_add(&text, "%d %lld %lld %lld %lld\n", spec->eval.latents, (long long)spec->eval.ce_tokens, (long long)spec->eval.top_contexts, (long long)spec->eval.context_before,
+                 (long long)spec->eval.context_after);
+    qsr_json_line(k->spec->inputs, &text);
+    json_object_set_new(k->made_of, "rows", json_string(qsr_digest_bytes(text.bytes, text.length).hex));
+    json_object_set_new(k->made_of, "quasar", json_string(PACKAGE_VERSION));
+    qsr_text_free(&text);
+    qsr_status status = digest_into(k->made_of, "weights", p->weights_path, e);
+    return status ? status : digest_into(k->made_of, "cfg", p->cfg_path, e);
 }
 
-static qsr_status compare(judge_state *j, qsr_error *e)
+/* What differs between the result there is and the one to be made; NULL: nothing. */
+static const char *difference(const json_t *old, const json_t *now)
 {
-    const json_t *origin = json_object_get(json_object_get(j->cfg, "metadata"), "quasar");
-    qsr_status status = compare_count(j, "d_sae", "sae.d_sae", j->sae.params.d_sae, e);
-    if (!status) status = compare_count(j, "d_in", "a dataset of width", j->sae.params.d_in, e);
-    if (!status) status = compare_text(j, origin, "activation", "activation.plugin", j->spec->activation.plugin->name, e);
-    if (!status) status = compare_activation(j, e);
-    if (!status) status = compare_flag(j, "apply_b_dec_to_input", "sae.pre_bias", j->sae.params.pre_bias, e);
-    if (!status) status = compare_normalisation(j, origin, e);
+    static const char *const keys[] = {"weights", "cfg", "rows", "quasar"};
+    static const char *const texts[] = {"other weights", "another cfg.json", "other rows (dataset, eval.tokens or files)",
+                                        "another version of Quasar"};
+    for (size_t i = 0; i < 4; i++)
+        if (!json_equal(json_object_get(old, keys[i]), json_object_get(now, keys[i]))) return texts[i];
+    return NULL;
+}
+
+/* SKIPPED or STALE when there is a result; a broken one counts as none. */
+static void look_back(court *c, candidate *k)
+{
+    qsr_judgement *item = k->item;
+    json_t *old = NULL;
+    const char *path = qsr_path_join(&c->all->arena, item->out, "result.json");
+    if (c->o->rerun || (c->o->out && is_alone(c)) || !qsr_exists(path) || qsr_json_read(path, 16 << 20, &old, NULL)) return;
+    const char *what = difference(json_object_get(old, "made_of"), k->made_of);
+    item->outcome = what ? QSR_JUDGED_STALE : QSR_JUDGED_SKIPPED;
+    if (what)
+        snprintf(item->reason, sizeof item->reason, "%s is of %s; --rerun replaces it, --name NAME keeps both", path, what);
+    else
+        snprintf(item->reason, sizeof item->reason, "%s has it already", path);
+    json_decref(old);
+}
+
+static qsr_status consider(court *c, candidate *k, const qsr_pretrained *p, qsr_error *e)
+{
+    qsr_judgement *item = k->item;
+    k->spec = qsr_judge_spec_for(&c->specs, c->o, p);
+    const judge_spec *s = k->spec;
+    if (s->status)
+        return qsr_fail(e, s->status, "%s", s->problems.count ? s->problems.items[0].text : s->error.text);
+    qsr_arena *arena = &c->all->arena;
+    item->out = place_of(c, p, c->o->name ? c->o->name : s->spec->name);
+    c->all->spec_name = s->spec->name;
+    snprintf(item->hook, sizeof item->hook, "%s", s->key);
+    k->bytes = bytes_of(p, c->o, s->spec);
+    k->key = qsr_dataset_stream_key(s->spec, arena);
+    if (!qsr_dataset_has_taps(s->spec)) k->key = qsr_arena_printf(arena, "%s\n%s", k->key, qsr_dataset_tap_key(s->spec, arena));
+    qsr_status status = qsr_pretrained_usable(p, e);
+    if (p->rule == QSR_RULE_PLUGIN) status = qsr_pretrained_finite(p, e);
+    if (!status && is_alone(c)) status = qsr_judge_compare(p, s->spec, e);
+    if (!status) status = find_made_of(c, k, p, e);
+    if (!status) look_back(c, k);
     return status;
 }
 
-/* ---- loading ------------------------------------------------------------------------------------------------------- */
-
-static qsr_status find_folder(judge_state *j, const char *folder, qsr_error *e)
+static void plan_one(court *c, candidate *k, qsr_error *e)
 {
-    const char *inside = qsr_path_join(&j->arena, folder, "sae");
-    j->sae_folder = qsr_is_folder(inside) ? inside : folder;
-    j->cfg_path = qsr_path_join(&j->arena, j->sae_folder, "cfg.json");
-    if (!qsr_is_folder(folder)) return qsr_fail(e, QSR_E_INPUT, "%s is not a folder", folder);
-    if (!qsr_exists(j->cfg_path))
-        return qsr_fail(e, QSR_E_INPUT, "%s is neither a completed run nor an SAE: there is no cfg.json", folder);
-    qsr_status status = qsr_json_read(j->cfg_path, CFG_BYTES, &j->cfg, e);
-    if (status) return status;
-    if (!json_is_object(j->cfg)) return qsr_fail(e, QSR_E_INPUT, "%s is not a JSON object", j->cfg_path);
-    const char *manifest = qsr_path_join(&j->arena, folder, "manifest.json");
-    return qsr_exists(manifest) ? qsr_json_read(manifest, CFG_BYTES, &j->manifest, e) : QSR_OK;
-}
-
-static bool any_nonzero(const float *v, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (v[i] != 0) return true;
-    return false;
-}
-
-static qsr_status open_all(judge_state *j, const qsr_judge_options *o, qsr_problems *problems, qsr_error *e)
-{
-    const qsr_spec *spec = j->spec;
-    qsr_status status = qsr_dataset_open(spec, o->pool, &j->data, e);
-    if (status) {
-        qsr_cell_blame(spec, &spec->dataset, e, problems);
-        return status;
+    qsr_pretrained p;
+    qsr_status status = qsr_pretrained_open(k->item->path, &p, e);
+    if (!status) {
+        status = consider(c, k, &p, e);
+        qsr_pretrained_free(&p);
     }
-    status = qsr_sae_create(spec, j->data.d_in, 0, false, o->pool, &j->sae, e);
-    if (status) {
-        qsr_cell_blame(spec, &spec->activation, e, problems);
-        return status;
-    }
-    status = compare(j, e);
-    if (!status)
-        status = qsr_params_load(&j->sae.params, qsr_path_join(&j->arena, j->sae_folder, "sae_weights.safetensors"),
-                                 j->sae.activation, e);
-    /* Whoever trained it, a bias that is there is meant. */
-    if (!status && any_nonzero(j->sae.params.b_enc, j->sae.params.d_sae)) j->sae.params.encoder_bias = true;
-    if (!status) qsr_sae_refresh(&j->sae);
-    return status;
+    if (status) fail_one(k, e);
 }
 
-static void close_all(judge_state *j)
+/* When there is no good spec for anyone, it is the spec that is bad. */
+static qsr_status blame_spec(court *c)
 {
-    json_decref(j->cfg);
-    json_decref(j->manifest);
-    qsr_sae_free(&j->sae);
-    qsr_dataset_close(&j->data);
-    qsr_arena_free(&j->arena);
+    for (size_t i = 0; i < c->specs.count; i++)
+        if (!c->specs.items[i]->status) return QSR_OK;
+    if (!c->specs.count) return QSR_OK;
+    judge_spec *s = c->specs.items[0];
+    if (c->e) *c->e = s->error;
+    if (c->problems) {
+        *c->problems = s->problems;
+        s->problems = (qsr_problems){0};
+    }
+    return s->status;
 }
 
-/* ---- held out? ----------------------------------------------------------------------------------------------------- */
+static qsr_status plan(court *c)
+{
+    qsr_error e = {0};
+    for (size_t i = 0; i < c->all->count; i++) {
+        c->candidates[i].item = &c->all->items[i];
+        plan_one(c, &c->candidates[i], &e);
+    }
+    qsr_status status = blame_spec(c);
+    if (status || !is_alone(c) || c->all->items[0].outcome != QSR_JUDGED_FAILED) return status;
+    if (c->e) *c->e = e;
+    return e.code;
+}
+
+/* ---- held out? ------------------------------------------------------------------------------------------------------------ */
 
 /* Whether each file of `a` is among those of `b`, whatever its path: the digests decide. */
 static bool all_among(json_t *a, json_t *b)
@@ -177,44 +201,17 @@ static bool all_among(json_t *a, json_t *b)
 
 /* Rows of other files than those it was trained on are held out, and so are units beyond the trained ones of the same files;
  * what is held out of data without end lies beyond what any training reaches. */
-static qsr_status ask_manifest(const judge_state *j, qsr_held_out *ret, qsr_error *e)
+static qsr_held_out held_out_of(const candidate *k, const qsr_dataset *data)
 {
-    *ret = QSR_HELD_OUT_UNKNOWN;
-    if (!j->manifest) return QSR_OK;
-    json_t *inputs = json_object(), *split = json_object_get(j->manifest, "split");
+    const json_t *manifest = k->loaded.manifest, *split = json_object_get(manifest, "split");
     const json_t *units = json_object_get(split, "train_units"), *rows = json_object_get(split, "rows_per_unit");
-    qsr_status status = qsr_manifest_inputs(&j->spec->dataset, inputs, e);
-    if (!status && (json_is_null(units) || !all_among(inputs, json_object_get(j->manifest, "inputs"))))
-        *ret = QSR_HELD_OUT_YES;
-    else if (!status && json_is_integer(units) && json_integer_value(rows) == (json_int_t)j->data.rows_per_unit)
-        *ret = j->data.held_first >= (uint64_t)json_integer_value(units) ? QSR_HELD_OUT_YES : QSR_HELD_OUT_NO;
-    json_decref(inputs);
-    return status;
+    if (!manifest) return QSR_HELD_OUT_UNKNOWN;
+    if (json_is_null(units) || !all_among(k->spec->inputs, json_object_get(manifest, "inputs"))) return QSR_HELD_OUT_YES;
+    if (!json_is_integer(units) || json_integer_value(rows) != (json_int_t)data->rows_per_unit) return QSR_HELD_OUT_UNKNOWN;
+    return data->held_first >= (uint64_t)json_integer_value(units) ? QSR_HELD_OUT_YES : QSR_HELD_OUT_NO;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------- */
-
-static qsr_status write_result(const judge_state *j, const char *folder, const char *out, const qsr_judgement *judgement,
-                               qsr_error *e)
-{
-    json_t *root = json_object(), *eval = json_object();
-    json_object_set_new(root, "status", json_string("evaluated"));
-    json_object_set_new(root, "sae", json_string(folder));
-    json_object_set_new(root, "spec", json_string(j->spec->path));
-    qsr_store_put_evaluation(root, &judgement->evaluation);
-    const bool scored = judgement->evaluation.scored;
-    json_object_set_new(eval, "tokens", json_integer((json_int_t)(scored ? j->data.held_kept : 0)));
-    if (scored && j->data.masked)
-        json_object_set_new(eval, "excluded", json_integer((json_int_t)(j->data.held_rows - j->data.held_kept)));
-    json_object_set_new(eval, "held_out", judgement->held_out == QSR_HELD_OUT_UNKNOWN ? json_null()
-                                          : json_boolean(judgement->held_out == QSR_HELD_OUT_YES));
-    json_object_set_new(root, "eval", eval);
-    qsr_arena arena = {0};
-    qsr_status status = qsr_json_write(qsr_path_join(&arena, out, "result.json"), root, e);
-    qsr_arena_free(&arena);
-    json_decref(root);
-    return status;
-}
+/* ---- writing -------------------------------------------------------------------------------------------------------------- */
 
 /* Bytes of the longest part of the path that exists. */
 static size_t existing_part(const char *path)
@@ -236,36 +233,180 @@ static void remove_folders(const char *path, size_t existed)
     qsr_arena_free(&arena);
 }
 
-static qsr_status evaluate(judge_state *j, const qsr_judge_options *o, qsr_judgement *ret, qsr_error *e)
+static qsr_status write_result(const court *c, const candidate *k, const qsr_dataset *data, qsr_error *e)
 {
-    double start = qsr_clock();
-    qsr_judged judged = {.sae = &j->sae, .layer = qsr_cell_layer(j->spec), .ce_tokens = (uint64_t)j->spec->eval.ce_tokens};
-    qsr_evaluate_options options = {o->ctx, o->progress};
-    if (o->out && j->data.held_rows) judged.tokens_csv = qsr_path_join(&j->arena, o->out, "tokens.csv");
-    if (o->out) judged.latents = qsr_cell_latent_files(j->spec, o->out, &j->arena);
-    size_t existed = o->out ? existing_part(o->out) : 0;
-    qsr_status status = o->out ? qsr_mkdirs(o->out, e) : QSR_OK;
-    if (!status) status = qsr_evaluate(&judged, 1, &j->data, &options, e);
-    if (!status && judged.error.code) {
-        *e = judged.error;
-        status = judged.error.code;
-    }
-    if (status && o->out) remove_folders(o->out, existed);
-    ret->evaluation = judged.evaluation;
-    ret->seconds = qsr_clock() - start;
+    const qsr_judgement *item = k->item;
+    json_t *root = json_object(), *eval = json_object();
+    json_object_set_new(root, "status", json_string("evaluated"));
+    json_object_set_new(root, "name", json_string(c->o->name ? c->o->name : k->spec->spec->name));
+    json_object_set_new(root, "sae", json_string(item->path));
+    json_object_set_new(root, "spec", json_string(k->spec->spec->path));
+    if (item->hook[0]) json_object_set_new(root, "hook", json_string(item->hook));
+    qsr_store_put_evaluation(root, &item->evaluation);
+    const bool scored = item->evaluation.scored;
+    json_object_set_new(eval, "tokens", json_integer((json_int_t)(scored ? data->held_kept : 0)));
+    if (scored && data->masked) json_object_set_new(eval, "excluded", json_integer((json_int_t)(data->held_rows - data->held_kept)));
+    json_object_set_new(eval, "held_out", item->held_out == QSR_HELD_OUT_UNKNOWN ? json_null()
+                                          : json_boolean(item->held_out == QSR_HELD_OUT_YES));
+    json_object_set_new(root, "eval", eval);
+    json_object_set(root, "made_of", k->made_of);
+    qsr_status status = qsr_json_write(qsr_path_join(&c->all->arena, item->out, "result.json"), root, e);
+    json_decref(root);
     return status;
 }
 
-qsr_status qsr_lab_judge(const char *folder, const qsr_spec *spec, const qsr_judge_options *o, qsr_judgement *ret,
-                         qsr_problems *problems, qsr_error *e)
+static void conclude(const court *c, candidate *k, const qsr_dataset *data, const qsr_judged *judged)
 {
-    *ret = (qsr_judgement){0};
-    judge_state j = {.spec = spec};
-    qsr_status status = find_folder(&j, folder, e);
-    if (!status) status = open_all(&j, o, problems, e);
-    if (!status) status = ask_manifest(&j, &ret->held_out, e);
-    if (!status && (status = evaluate(&j, o, ret, e)) == QSR_E_INPUT) qsr_cell_blame(spec, &spec->dataset, e, problems);
-    if (!status && o->out) status = write_result(&j, folder, o->out, ret, e);
-    close_all(&j);
+    qsr_judgement *item = k->item;
+    qsr_error e = judged->error;
+    item->evaluation = judged->evaluation;
+    item->held_out = held_out_of(k, data);
+    if (!e.code && item->evaluation.scored) {
+        qsr_saebench about = {.sae = &k->loaded.about, .spec = k->spec->spec, .evaluation = &item->evaluation, .rows = data->held_kept};
+        item->saebench = qsr_saebench_write(&about, qsr_path_join(&c->all->arena, item->out, "saebench-core.json"), &e) == QSR_OK;
+    }
+    if (!e.code) write_result(c, k, data, &e);
+    if (e.code) {
+        fail_one(k, &e);
+        remove_folders(item->out, k->existed);
+    } else {
+        item->outcome = QSR_JUDGED_DONE;
+    }
+}
+
+/* Numbers that sane SAEs at their own place do not have (SAELens #350: an FVU of 2.1 was the wrong hook). */
+static void warn_of_numbers(const candidate *k)
+{
+    const qsr_evaluation *v = &k->item->evaluation;
+    double fvu = qsr_evaluation_get(v, "fvu"), l0 = qsr_evaluation_get(v, "l0"), was = k->loaded.about.recorded_l0;
+    if (k->item->outcome != QSR_JUDGED_DONE || !v->scored) return;
+    if (fvu > 1)
+        qsr_log(QSR_LOG_WARNING, "%s: fvu is %.4g, worse than predicting the mean: the wrong hook, normalisation or model?", k->item->path,
+                fvu);
+    if (was > 0 && (l0 > 2 * was || l0 < was / 2))
+        qsr_log(QSR_LOG_WARNING, "%s: l0 is %.4g, but its cfg.json says %.4g: the wrong hook, normalisation or model?", k->item->path, l0,
+                was);
+}
+
+/* ---- a pass --------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    candidate **members;
+    size_t n, bytes;
+} group;
+
+static void prepare(court *c, candidate *k, const qsr_dataset *data, qsr_judged *judged)
+{
+    qsr_error e = {0};
+    qsr_status status = qsr_loaded_open(k->item->path, c->o->env, c->o->pool, &k->loaded, &e);
+    if (!status && k->loaded.sae.params.d_in != data->d_in) {
+        const qsr_pretrained *p = &k->loaded.about;
+        status = qsr_fail(&e, QSR_E_INPUT, "%s says d_in %zu, but the spec has a dataset of width %zu",
+                          p->cfg_path ? p->cfg_path : p->weights_path, p->d_in, data->d_in);
+    }
+    k->existed = existing_part(k->item->out);
+    if (!status) status = qsr_mkdirs(k->item->out, &e);
+    if (status) {
+        fail_one(k, &e);
+        if (is_alone(c) && c->e) *c->e = e;
+        remove_folders(k->item->out, k->existed);
+        return;
+    }
+    judged->sae = &k->loaded.sae;
+    judged->layer = qsr_cell_layer(k->spec->spec);
+    judged->ce_tokens = (uint64_t)k->spec->spec->eval.ce_tokens;
+    judged->latents = qsr_cell_latent_files(k->spec->spec, k->item->out, &c->all->arena);
+    if (data->held_rows) judged->tokens_csv = qsr_path_join(&c->all->arena, k->item->out, "tokens.csv");
+}
+
+static qsr_status judge_members(court *c, group *g, qsr_dataset *data, const size_t *tap, qsr_error *e)
+{
+    qsr_judged *judged = qsr_xcalloc(g->n, sizeof *judged);
+    candidate **ready = qsr_xcalloc(g->n, sizeof *ready);
+    size_t n = 0;
+    qsr_evaluate_options options = {c->o->ctx, c->o->progress};
+    for (size_t i = 0; i < g->n; i++) {
+        judged[n] = (qsr_judged){.tap = tap[i]};
+        prepare(c, g->members[i], data, &judged[n]);
+        if (judged[n].sae) ready[n++] = g->members[i];
+    }
+    qsr_status status = n ? qsr_evaluate(judged, n, data, &options, e) : QSR_OK;
+    for (size_t i = 0; i < n; i++) {
+        if (status) {
+            fail_one(ready[i], e);
+            remove_folders(ready[i]->item->out, ready[i]->existed);
+        } else {
+            conclude(c, ready[i], data, &judged[i]);
+            warn_of_numbers(ready[i]);
+        }
+    }
+    for (size_t i = 0; i < g->n; i++) qsr_loaded_free(&g->members[i]->loaded);
+    free(ready);
+    free(judged);
+    return status;
+}
+
+/* An error of the data, which concerns all members. */
+static qsr_status judge_group(court *c, group *g, qsr_error *e)
+{
+    const qsr_spec **specs = qsr_xcalloc(g->n, sizeof *specs);
+    size_t *tap = qsr_xcalloc(g->n, sizeof *tap), blame = 0;
+    qsr_dataset data;
+    for (size_t i = 0; i < g->n; i++) specs[i] = g->members[i]->spec->spec;
+    qsr_status status = qsr_dataset_open_many(specs, g->n, c->o->pool, &data, tap, &blame, e);
+    if (status) {
+        for (size_t i = 0; i < g->n; i++) fail_one(g->members[i], e);
+    } else {
+        status = judge_members(c, g, &data, tap, e);
+        qsr_dataset_close(&data);
+    }
+    if (status && c->problems && (status == QSR_E_INPUT || status == QSR_E_OPTION))
+        qsr_cell_blame(specs[blame], &specs[blame]->dataset, e, c->problems);
+    free(specs);
+    free(tap);
+    return status;
+}
+
+/* The first that waits, and those behind it that can share its pass and its memory. */
+static bool next_group(const court *c, size_t memory, group *g)
+{
+    const char *key = NULL;
+    *g = (group){.members = qsr_xcalloc(c->all->count, sizeof *g->members)};
+    for (size_t i = 0; i < c->all->count; i++) {
+        candidate *k = &c->candidates[i];
+        if (k->item->outcome != QSR_JUDGED_PENDING || (key && strcmp(key, k->key) != 0)) continue;
+        if (g->n && g->bytes + k->bytes > memory) continue;
+        key = k->key;
+        g->bytes += k->bytes;
+        g->members[g->n++] = k;
+    }
+    return g->n > 0;
+}
+
+qsr_status qsr_lab_judge(qsr_judgements *all, const qsr_judge_options *o, qsr_problems *problems, qsr_error *e)
+{
+    court c = {.all = all, .o = o, .candidates = qsr_xcalloc(all->count, sizeof *c.candidates), .problems = problems, .e = e};
+    double start = qsr_clock();
+    size_t memory = o->memory ? o->memory : qsr_plan_default_memory();
+    qsr_status status = plan(&c), first = QSR_OK;
+    group g;
+    while (!status && next_group(&c, memory, &g)) {
+        qsr_error why = {0};
+        qsr_status one = judge_group(&c, &g, &why);
+        if (one && e && !first) *e = why;
+        if (one && !first) first = one;
+        free(g.members);
+        g.members = NULL;
+    }
+    if (!status) free(g.members);
+    /* One alone is refused as bad input is; a failure among several is told with the others. */
+    if (!status && is_alone(&c) && all->items[0].outcome == QSR_JUDGED_FAILED) {
+        if (e && !e->code) qsr_fail(e, QSR_E_INPUT, "%s", all->items[0].reason);
+        status = first ? first : e && e->code ? e->code : QSR_E_INPUT;
+    }
+    for (size_t i = 0; i < all->count; i++) json_decref(c.candidates[i].made_of);
+    free(c.candidates);
+    qsr_judge_specs_free(&c.specs);
+    all->seconds = qsr_clock() - start;
     return status;
 }

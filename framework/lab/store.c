@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "lab/describe.h"
 
 enum { RESERVE_BYTES = 16 << 10 };
 
@@ -192,61 +193,12 @@ qsr_status qsr_store_timing(qsr_store *s, json_t *line, qsr_error *e) { return p
 
 /* ---- sae/ -------------------------------------------------------------------------------------------------------- */
 
-static const char *const normalise_names[] = {"none", "layer_norm", "none"}; /* a dataset scale is folded into the weights */
-
-static json_t *describe_sae(const qsr_learner *l)
-{
-    const qsr_params *p = &l->sae.params;
-    const qsr_export_ops *ops = qsr_made_extension(l->sae.activation, QSR_EXT_EXPORT);
-    qsr_instance *instance = l->sae.activation->instance;
-    const char *known = ops && ops->architecture ? ops->architecture(instance) : NULL;
-    char own[128];
-    snprintf(own, sizeof own, "quasar/%s", l->spec->activation.plugin->name);
-    json_t *cfg = json_object();
-    put_text(cfg, "architecture", known ? known : own);
-    put_count(cfg, "d_in", p->d_in);
-    put_count(cfg, "d_sae", p->d_sae);
-    put_text(cfg, "dtype", "float32");
-    put_text(cfg, "device", "cpu");
-    json_object_set_new(cfg, "apply_b_dec_to_input", json_boolean(p->pre_bias));
-    put_text(cfg, "normalize_activations", normalise_names[l->sae.normalise.mode]);
-    put_text(cfg, "reshape_activations", "none");
-    for (uint32_t i = 0; ops && ops->key; i++) {
-        double value;
-        const char *key = ops->key(instance, i, &value);
-        if (!key) break;
-        if (value == floor(value) && fabs(value) < 0x1p53) json_object_set_new(cfg, key, json_integer((json_int_t)value));
-        else put_real(cfg, key, value);
-    }
-    if (known && strcmp(known, "topk") == 0) json_object_set_new(cfg, "rescale_acts_by_decoder_norm", json_false());
-    return cfg;
-}
-
-/* What Quasar needs beyond SAELens's keys, where SAELens ignores it. The spec is text, so that options keep their spelling. */
-static json_t *describe_origin(const qsr_learner *l)
-{
-    json_t *metadata = json_object(), *quasar = json_object();
-    qsr_text text = {0};
-    qsr_spec_dump_identity(l->spec, &text); /* log_every and the like must not show in sae/ */
-    put_text(quasar, "version", PACKAGE_VERSION);
-    put_text(quasar, "cell", l->spec->id);
-    put_text(quasar, "activation", l->spec->activation.plugin->name);
-    put_text(quasar, "activation_version", l->spec->activation.plugin->version);
-    put_text(quasar, "normalize", l->spec->sae.normalize);
-    if (l->sae.normalise.mode == QSR_NORMALISE_DATASET) put_real(quasar, "folded_scale", l->sae.normalise.scale);
-    json_object_set_new(quasar, "encoder_bias", json_boolean(l->sae.params.encoder_bias));
-    put_text(quasar, "spec", text.bytes);
-    qsr_text_free(&text);
-    json_object_set_new(metadata, "quasar", quasar);
-    return metadata;
-}
-
 qsr_status qsr_store_sae(qsr_store *s, const qsr_learner *l, qsr_error *e)
 {
     const char *aside = qsr_store_path(s, "sae.tmp"), *place = qsr_store_path(s, "sae");
-    json_t *cfg = describe_sae(l);
-    json_object_set_new(cfg, "metadata", describe_origin(l));
-    qsr_status status = qsr_remove_tree(aside, e);
+    json_t *cfg = NULL;
+    qsr_status status = qsr_describe_sae(l, &cfg, e);
+    if (!status) status = qsr_remove_tree(aside, e);
     if (!status) status = qsr_mkdirs(aside, e);
     if (!status) status = qsr_sae_save(&l->sae, qsr_path_join(&s->arena, aside, "sae_weights.safetensors"), e);
     if (!status) status = qsr_json_write(qsr_path_join(&s->arena, aside, "cfg.json"), cfg, e);

@@ -11,10 +11,20 @@ qsr_normalise_mode qsr_normalise_parse(const char *word)
     return strcmp(word, "dataset") == 0 ? QSR_NORMALISE_DATASET : QSR_NORMALISE_TOKEN;
 }
 
+const char *qsr_normalise_saelens(qsr_normalise_mode mode)
+{
+    static const char *const names[] = {"none", "layer_norm", "expected_average_only_in", "constant_norm_rescale"};
+    return names[mode];
+}
+
 static qsr_row_scale scale_of(const qsr_normalise *n, const float *raw, size_t d)
 {
     if (n->mode == QSR_NORMALISE_NONE) return (qsr_row_scale){0, 1};
     if (n->mode == QSR_NORMALISE_DATASET) return (qsr_row_scale){0, 1 / n->scale};
+    if (n->mode == QSR_NORMALISE_NORM) {
+        double norm = qsr_row_norm(raw, d);
+        return (qsr_row_scale){0, norm > 0 ? norm / sqrt((double)d) : 1};
+    }
     double mean = qsr_row_sum(raw, d) / (double)d;
     double variance = d > 1 ? qsr_row_deviation(raw, mean, d) / (double)(d - 1) : 0;
     return (qsr_row_scale){mean, sqrt(variance) + 1e-5};

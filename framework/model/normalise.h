@@ -3,7 +3,12 @@
 #define QSR_MODEL_NORMALISE_H
 #include "base/error.h"
 
-typedef enum { QSR_NORMALISE_NONE, QSR_NORMALISE_TOKEN, QSR_NORMALISE_DATASET } qsr_normalise_mode;
+typedef enum {
+    QSR_NORMALISE_NONE,
+    QSR_NORMALISE_TOKEN,
+    QSR_NORMALISE_DATASET,
+    QSR_NORMALISE_NORM /* each row to norm sqrt(d), as imported SAEs may want (SAELens: constant_norm_rescale); no spec says it */
+} qsr_normalise_mode;
 
 typedef struct {
     qsr_normalise_mode mode;
@@ -17,7 +22,11 @@ typedef struct {
 
 qsr_normalise_mode qsr_normalise_parse(const char *word); /* "none", "token", "dataset" */
 
-/* x[rows][d] from raw[rows][d]. TOKEN: (raw - mean) / (std + 1e-5), std unbiased (d - 1), sums in double. `scale` [rows] may be
+/* What cfg.json calls it: "none", "layer_norm", "expected_average_only_in", "constant_norm_rescale". */
+const char *qsr_normalise_saelens(qsr_normalise_mode);
+
+/* x[rows][d] from raw[rows][d]. TOKEN: (raw - mean) / (std + 1e-5), std unbiased (d - 1), sums in double; NORM: raw sqrt(d) / ||raw||,
+ * rows of zeros as they are. `scale` [rows] may be
  * NULL; x may be raw. */
 void qsr_normalise_rows(const qsr_normalise *, const float *raw, size_t rows, size_t d, float *x, qsr_row_scale *scale);
 /* raw[rows][d] from x[rows][d]; the same array is fine. */

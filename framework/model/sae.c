@@ -42,9 +42,8 @@ static bool worth_it(const qsr_sae *sae, const qsr_selection *rule)
 }
 
 /* sae.screen on this machine. The rules are those of evaluation, which every such activation has. */
-static qsr_status resolve_screen(const qsr_spec *spec, qsr_sae *sae, qsr_error *e)
+static qsr_status resolve_screen(const char *wanted, qsr_sae *sae, qsr_error *e)
 {
-    const char *wanted = spec->sae.screen;
     qsr_selection rule = rule_of(sae, QSR_EVAL);
     bool possible = qsr_screen_tiles_get() != NULL;
     sae->screened = strcmp(wanted, "off") != 0 && possible && worth_it(sae, &rule);
@@ -55,7 +54,7 @@ static qsr_status resolve_screen(const qsr_spec *spec, qsr_sae *sae, qsr_error *
                                "bf16 needs a processor and a compiler with AVX512-BF16, and QUASAR_ISA not to say otherwise: use auto");
     if (!keeps_few(&rule))
         return qsr_fail_option(e, QSR_E_OPTION, "sae.screen", "bf16 is for activations that keep few latents, which %s does not say: use auto",
-                               spec->activation.plugin->name);
+                               sae->activation->plugin->name);
     if (sae->params.d_in > QSR_SCREEN_MOST_DEPTH)
         return qsr_fail_option(e, QSR_E_OPTION, "sae.screen", "bf16 has bounds for d_in of %d at most, and this is %zu: use auto",
                                QSR_SCREEN_MOST_DEPTH, sae->params.d_in);
@@ -66,6 +65,21 @@ const char *qsr_sae_screen_name(const qsr_sae *sae) { return sae->screened ? "bf
 
 bool qsr_sae_sifts(const qsr_sae *sae, uint32_t mode) { return sae->screened && keeps_few(&sae->rule[mode]); }
 
+/* Into *sae, whose pool and normalisation are set, with this word of sae.screen; on failure it is freed. */
+static qsr_status build(qsr_sae *sae, const qsr_plugin *plugin, const qsr_shape *shape, const void *options, uint64_t seed, const char *screen,
+                        qsr_error *e)
+{
+    sae->ops = plugin->ops;
+    qsr_status status = qsr_made_create(plugin, shape, options, seed, sae->pool, &sae->activation, e);
+    if (!status) status = qsr_params_alloc(shape->d_in, shape->d_sae, &sae->params, e);
+    if (!status) status = resolve_screen(screen, sae, e);
+    if (!status)
+        status = qsr_packed_create(qsr_tiles_get(), sae->params.w_enc, shape->d_sae, shape->d_in, !sae->screened, &sae->packed, e);
+    if (!status && sae->screened) status = qsr_screen_create(shape->d_sae, shape->d_in, &sae->screen, e);
+    if (status) qsr_sae_free(sae);
+    return status;
+}
+
 qsr_status qsr_sae_create(const qsr_spec *spec, size_t d_in, size_t batch_rows, bool want_norms, qsr_pool *pool, qsr_sae *ret,
                           qsr_error *e)
 {
@@ -74,17 +88,8 @@ qsr_status qsr_sae_create(const qsr_spec *spec, size_t d_in, size_t batch_rows, 
     *ret = (qsr_sae){.pool = pool, .normalise = {qsr_normalise_parse(spec->sae.normalize), 1}};
     qsr_shape shape = {.struct_size = sizeof shape, .d_in = d_in, .d_sae = d_sae, .batch_rows = batch_rows,
                        .dead_after = spec->train.dead_after};
-    qsr_status status =
-        qsr_made_create(plugin, &shape, spec->activation.values, spec->seed, pool, &ret->activation, e);
-    if (!status) status = qsr_params_alloc(d_in, d_sae, &ret->params, e);
-    ret->ops = plugin->ops;
-    if (!status) status = resolve_screen(spec, ret, e);
-    if (!status) status = qsr_packed_create(qsr_tiles_get(), ret->params.w_enc, d_sae, d_in, !ret->screened, &ret->packed, e);
-    if (!status && ret->screened) status = qsr_screen_create(d_sae, d_in, &ret->screen, e);
-    if (status) {
-        qsr_sae_free(ret);
-        return status;
-    }
+    qsr_status status = build(ret, plugin, &shape, spec->activation.values, spec->seed, spec->sae.screen, e);
+    if (status) return status;
     ret->params.pre_bias = resolve(spec->sae.pre_bias, plugin->caps & QSR_CAP_PRE_BIAS);
     ret->params.encoder_bias = resolve(spec->sae.encoder_bias, plugin->caps & QSR_CAP_ENCODER_BIAS);
     if (!want_norms && !(plugin->needs & QSR_NEED_DEC_NORM)) return QSR_OK;
@@ -92,6 +97,14 @@ qsr_status qsr_sae_create(const qsr_spec *spec, size_t d_in, size_t batch_rows, 
     if (ret->dec_norm) return QSR_OK;
     qsr_sae_free(ret);
     return qsr_fail_nomem(e, "decoder norms", d_sae * sizeof(float));
+}
+
+qsr_status qsr_sae_assemble(const qsr_plugin *plugin, const void *options, qsr_normalise normalise, size_t d_in, size_t d_sae,
+                            qsr_pool *pool, qsr_sae *ret, qsr_error *e)
+{
+    *ret = (qsr_sae){.pool = pool, .normalise = normalise};
+    qsr_shape shape = {.struct_size = sizeof shape, .d_in = d_in, .d_sae = d_sae};
+    return build(ret, plugin, &shape, options, 0, "auto", e);
 }
 
 void qsr_sae_free(qsr_sae *sae)

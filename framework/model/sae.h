@@ -25,6 +25,10 @@ typedef struct {
 /* An SAE as the spec describes it, with all weights 0. batch_rows 0: for evaluation only. want_norms: dec_norm is kept even
  * if the activation has no use for it. */
 qsr_status qsr_sae_create(const qsr_spec *, size_t d_in, size_t batch_rows, bool want_norms, qsr_pool *, qsr_sae *ret, qsr_error *e);
+/* One from its parts, with all weights 0 and no biases, for evaluation only: `plugin` an activation, `options` its options struct,
+ * which is read while this is called. */
+qsr_status qsr_sae_assemble(const qsr_plugin *, const void *options, qsr_normalise, size_t d_in, size_t d_sae, qsr_pool *, qsr_sae *ret,
+                            qsr_error *e);
 void qsr_sae_free(qsr_sae *);
 /* After weights or options changed: brings the packed encoder, dec_norm and the rules up to date. */
 void qsr_sae_refresh(qsr_sae *);

@@ -406,6 +406,10 @@ static void put_slug_options(const qsr_block *block, size_t room, qsr_text *out)
 void qsr_spec_identify(qsr_spec *spec)
 {
     qsr_text slug = {0}, tail = {0}, text = {0};
+    if (!spec->activation.plugin) { /* only its dataset is meant */
+        spec->id = spec->name;
+        return;
+    }
     qsr_text_add(&tail, "%lld-", (long long)spec->sae.d_sae);
     put_slug(&tail, spec->dataset.plugin->name);
     put_slug(&slug, spec->activation.plugin->name);

@@ -575,6 +575,7 @@ void qsr_resolve(qsr_spec *spec, qsr_node *root, bool whole, const qsr_spec_env 
     block dataset = {.n_targets = 1}, activation = {0};
     dataset.targets[0] = part_target(&r, QSR_PART_DATASET);
     if (top_map(&r, "dataset", &dataset)) resolve_block(&r, QSR_DATASET, &dataset, "dataset", NULL, &spec->dataset);
+    if (env->data_only) r.whole = false;
     if (top_map(&r, "activation", &activation))
         resolve_block(&r, QSR_ACTIVATION, &activation, "activation", NULL, &spec->activation);
     resolve_losses(&r);

@@ -54,6 +54,10 @@ static qsr_status load(const char *path, const char *text, size_t size, const ch
     for (size_t i = 0; i < laid.swept.n; i++)
         qsr_problems_add(problems, laid.swept.items[i].mark, laid.swept.items[i].key, "a text with commas needs quotes",
                          "several values make several experiments, and one is meant here");
+    if (root && env->data_only) {
+        qsr_node_remove(root, "grid");
+        qsr_node_remove(root, "seeds");
+    }
     if (root) qsr_resolve(spec, root, whole, env, problems);
     if (problems->count + problems->dropped > before) {
         qsr_spec_free(spec);

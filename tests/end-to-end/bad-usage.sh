@@ -32,7 +32,7 @@ refuses "quasar run: --threads is '-1', but must be a whole number from 1 to 102
 refuses "quasar show: needs one spec, got 0" show
 refuses "quasar show: needs one spec, got 2" show a.yaml b.yaml
 refuses "quasar show: --canonical and --id exclude each other" show a.yaml --canonical --id
-refuses "quasar eval: needs one folder, of a run or an SAE" eval
+refuses "quasar eval: needs a run, an SAE, or a folder of them" eval
 refuses "quasar eval: needs --spec SPEC" eval some-folder
 refuses "quasar check: needs a file or KIND/NAME; \`quasar plugins\` lists the names" check
 refuses "quasar check: unknown option '--quite'; did you mean '--quiet'?" check --quite activation/topk

@@ -9,10 +9,11 @@ level_of() {
     math | spec | format) echo 2 ;;
     plugin) echo 3 ;;
     data | model) echo 4 ;;
-    train | eval) echo 5 ;;
-    lab) echo 6 ;;
-    report) echo 7 ;;
-    cli) echo 8 ;;
+    exchange) echo 5 ;;
+    train | eval) echo 6 ;;
+    lab) echo 7 ;;
+    report) echo 8 ;;
+    cli) echo 9 ;;
     *) echo unknown ;;
     esac
 }
@@ -39,6 +40,7 @@ violations() {
         pcre2.h) [ "$file" = framework/format/split.c ] || echo "$file: $included belongs to format/split.c" ;;
         zlib.h) [ "$file" = framework/format/gzip.c ] || echo "$file: $included belongs to format/gzip.c" ;;
         zstd.h) [ "$file" = framework/format/zstd.c ] || echo "$file: $included belongs to format/zstd.c" ;;
+        zip.h) [ "$file" = framework/format/npz.c ] || echo "$file: $included belongs to format/npz.c" ;;
         xxhash.h) [ "$room" = base ] || echo "$file: $included belongs to base/" ;;
         dlfcn.h) [ "$room" = plugin ] || [ "$file" = framework/math/blas.c ] || echo "$file: $included belongs to plugin/" ;;
         esac

@@ -61,15 +61,17 @@ for file in tokens.csv latents.csv top_contexts.jsonl; do
     cmp "runs/small/$id/$file" "judged/$file" || fail "eval and run disagree about $file"
 done
 grep -q '"held_out": true' judged/result.json || fail "held_out should be true"
-expect 0 eval "runs/small/$id/sae" --spec small.yaml eval.tokens=100
+cp -R "runs/small/$id/sae" lone
+expect 0 eval lone --spec small.yaml eval.tokens=100
 said out "is not known"
 expect 2 eval "runs/small/$id" --spec small.yaml activation.k=5 --out nothing
 said err "cfg.json says k 3, but the spec has k 5"
 expect 2 eval "runs/small/$id" --spec small.yaml sae.d_sae=64 --out nothing
 said err "says d_sae 48, but the spec has sae.d_sae 64"
 expect 2 eval small.yaml --spec small.yaml
-said err "small.yaml is not a folder"
-expect 2 eval runs --spec small.yaml
+said err "small.yaml is no SAE"
+mkdir bare
+expect 2 eval bare --spec small.yaml
 said err "there is no cfg.json"
 [ ! -e nothing ] || fail "a refused evaluation created its folder"
 

@@ -133,7 +133,7 @@ static const qsr_plugin *fake_data_find(void *ctx, uint32_t kind, const char *na
 /* A spec in `folder` whose dataset block is the plugin and `dataset`, with `eval_tokens` held out. */
 static qsr_spec *fake_spec_in(const char *folder, const char *plugin, const char *dataset, int eval_tokens)
 {
-    const qsr_spec_env env = {NULL, fake_data_find, fake_folders};
+    const qsr_spec_env env = {.find = fake_data_find, .extends_folders = fake_folders};
     qsr_text text = {0}, name = {0}, wrong = {0};
     qsr_problems problems = {0};
     qsr_spec *spec = NULL;

@@ -158,5 +158,5 @@ static inline const qsr_plugin *fake_find(void *ctx, uint32_t kind, const char *
 }
 
 static const char *const fake_folders[] = {"shared", NULL};
-static const qsr_spec_env fake_env = {NULL, fake_find, fake_folders};
+static const qsr_spec_env fake_env = {.find = fake_find, .extends_folders = fake_folders};
 #endif
