@@ -5,8 +5,10 @@ check_PROGRAMS += tests/unit/plugins/test_activations_select
 tests_unit_plugins_test_activations_select_SOURCES = tests/unit/plugins/test_activations_select.c $(FAKE_HOST)
 tests_unit_plugins_test_activations_select_LDADD = $(CMOCKA_LIBS)
 
-check_PROGRAMS += tests/unit/plugins/test_gpt2 tests/unit/plugins/test_gpt2_rows
+check_PROGRAMS += tests/unit/plugins/test_gpt2 tests/unit/plugins/test_gpt2_rows tests/unit/plugins/test_gpt2_splice
 tests_unit_plugins_test_gpt2_SOURCES = tests/unit/plugins/test_gpt2.c tests/unit/plugins/gpt2-fixture.c \
+	tests/unit/plugins/gpt2-fixture.h
+tests_unit_plugins_test_gpt2_splice_SOURCES = tests/unit/plugins/test_gpt2_splice.c tests/unit/plugins/gpt2-fixture.c \
 	tests/unit/plugins/gpt2-fixture.h
 tests_unit_plugins_test_gpt2_rows_LDADD = libgpt2-rows.la $(TEST_LDADD)
 EXTRA_DIST += tests/golden/gpt2/losses.json tests/golden/gpt2/resid_pre.safetensors tests/golden/gpt2/tokens.npy

@@ -154,6 +154,15 @@ qsr_status read_units(const opened *o, const uint64_t *units, size_t n, float *o
     return end_call(o->ops->read(o->instance, units, n, out), e);
 }
 
+static const qsr_splice_ops *splice_of(const opened *o) { return o->plugin->extension(QSR_EXT_SPLICE); }
+
+qsr_status splice_ready(const opened *o, qsr_error *e) { return end_call(splice_of(o)->ready(o->instance), e); }
+
+qsr_status splice_units(const opened *o, const uint64_t *units, size_t n, const qsr_splice *splice, qsr_error *e)
+{
+    return end_call(splice_of(o)->run(o->instance, units, n, splice), e);
+}
+
 /* ---- models ------------------------------------------------------------------------------------------------------ */
 
 /* Rounded to what `dtype` can hold. */
@@ -202,6 +211,7 @@ void make_model(shape s, qsr_dtype dtype, random_model *ret)
             add_affine(ret, name, dims[i][0], dims[i][1], dtype);
         }
     add_affine(ret, "ln_f", 0, s.d, dtype);
+    if (s.separate_head) add_parameter(ret, "lm_head.weight", s.vocabulary, s.d, 0, 1, dtype);
 }
 
 void free_model(random_model *m)
@@ -227,8 +237,11 @@ void config_text(shape s, qsr_text *out)
         qsr_text_puts(out, "null");
     else
         qsr_text_add(out, "%zu", s.inner);
-    qsr_text_puts(out,
-                  ", \"activation_function\": \"gelu_new\", \"layer_norm_epsilon\": 1e-05, \"tie_word_embeddings\": true}");
+    if (s.unscaled) qsr_text_puts(out, ", \"scale_attn_weights\": false");
+    if (s.scaled_by_layer) qsr_text_puts(out, ", \"scale_attn_by_inverse_layer_idx\": true");
+    qsr_text_add(out,
+                 ", \"activation_function\": \"gelu_new\", \"layer_norm_epsilon\": 1e-05, \"tie_word_embeddings\": %s}",
+                 s.separate_head ? "false" : "true");
 }
 
 void write_text(const char *folder, const char *name, const char *text)
@@ -240,38 +253,76 @@ void write_text(const char *folder, const char *name, const char *text)
     qsr_arena_free(&arena);
 }
 
+/* Only the head stands outside of the transformer. */
+static const char *full_name(qsr_arena *arena, const char *prefix, const char *name)
+{
+    return qsr_arena_printf(arena, "%s%s", strcmp(name, "lm_head.weight") == 0 ? "" : prefix, name);
+}
+
 static qsr_tensor tensor_of(qsr_arena *arena, const parameter *p, qsr_dtype dtype, const char *prefix)
 {
     void *stored = qsr_arena_alloc(arena, p->count + 1, qsr_dtype_size(dtype));
     qsr_from_float(dtype, p->values, p->count, stored);
-    qsr_tensor t = {.name = qsr_arena_printf(arena, "%s%s", prefix, p->name),
-                    .dtype = dtype,
-                    .rank = p->rank,
-                    .count = p->count,
-                    .data = stored};
+    qsr_tensor t = {
+        .name = full_name(arena, prefix, p->name), .dtype = dtype, .rank = p->rank, .count = p->count, .data = stored};
     memcpy(t.shape, p->dims, sizeof p->dims);
     return t;
 }
 
-void write_model(const random_model *m, const char *folder, qsr_dtype dtype, const char *prefix)
+static qsr_tensor *all_tensors(qsr_arena *arena, const random_model *m, qsr_dtype dtype, const char *prefix)
 {
     static const unsigned char mask[4] = {1, 0, 1, 1};
-    qsr_arena arena = {0};
-    qsr_error e = {0};
-    qsr_text config = {0};
-    config_text(m->shape, &config);
-    write_text(folder, "config.json", config.bytes);
-    qsr_tensor *tensors = qsr_arena_alloc(&arena, m->count + 1, sizeof *tensors);
-    for (size_t i = 0; i < m->count; i++) tensors[i] = tensor_of(&arena, &m->parameters[i], dtype, prefix);
-    tensors[m->count] = (qsr_tensor){.name = qsr_arena_printf(&arena, "%sh.0.attn.bias", prefix),
+    qsr_tensor *tensors = qsr_arena_alloc(arena, m->count + 1, sizeof *tensors);
+    for (size_t i = 0; i < m->count; i++) tensors[i] = tensor_of(arena, &m->parameters[i], dtype, prefix);
+    tensors[m->count] = (qsr_tensor){.name = qsr_arena_printf(arena, "%sh.0.attn.bias", prefix),
                                      .dtype = QSR_BOOL,
                                      .rank = 4,
                                      .shape = {1, 1, 2, 2},
                                      .count = 4,
                                      .data = mask};
-    if (qsr_safetensors_write(qsr_path_join(&arena, folder, "model.safetensors"), tensors, m->count + 1, NULL, &e))
-        fail_msg("%s", e.text);
+    return tensors;
+}
+
+static void write_config(const random_model *m, const char *folder)
+{
+    qsr_text config = {0};
+    config_text(m->shape, &config);
+    write_text(folder, "config.json", config.bytes);
     qsr_text_free(&config);
+}
+
+void write_model(const random_model *m, const char *folder, qsr_dtype dtype, const char *prefix)
+{
+    qsr_arena arena = {0};
+    qsr_error e = {0};
+    write_config(m, folder);
+    if (qsr_safetensors_write(qsr_path_join(&arena, folder, "model.safetensors"), all_tensors(&arena, m, dtype, prefix),
+                              m->count + 1, NULL, &e))
+        fail_msg("%s", e.text);
+    qsr_arena_free(&arena);
+}
+
+void write_shards(const random_model *m, const char *folder, qsr_dtype dtype, const char *prefix, size_t shards)
+{
+    qsr_arena arena = {0};
+    qsr_error e = {0};
+    qsr_text index = {0};
+    write_config(m, folder);
+    const qsr_tensor *tensors = all_tensors(&arena, m, dtype, prefix);
+    qsr_tensor *some = qsr_arena_alloc(&arena, m->count + 1, sizeof *some);
+    qsr_text_puts(&index, "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {");
+    for (size_t s = 0; s < shards; s++) {
+        const char *file = qsr_arena_printf(&arena, "model-%05zu-of-%05zu.safetensors", s + 1, shards);
+        size_t n = 0;
+        for (size_t i = s; i < m->count + 1; i += shards) {
+            qsr_text_add(&index, "%s\"%s\": \"%s\"", s + n ? ", " : "", tensors[i].name, file);
+            some[n++] = tensors[i];
+        }
+        if (qsr_safetensors_write(qsr_path_join(&arena, folder, file), some, n, NULL, &e)) fail_msg("%s", e.text);
+    }
+    qsr_text_puts(&index, "}}");
+    write_text(folder, "model.safetensors.index.json", index.bytes);
+    qsr_text_free(&index);
     qsr_arena_free(&arena);
 }
 
@@ -306,14 +357,14 @@ static void reference_linear(const double *x, size_t in, size_t out, const float
 }
 
 /* One head at one position: mixes the values of positions 0..t into out[width]. */
-static void reference_head(const double *qkv, size_t t, size_t d, size_t width, double *out)
+static void reference_head(const double *qkv, size_t t, size_t d, size_t width, double scale, double *out)
 {
     const double *q = qkv + t * 3 * d;
     double weight[1024], sum = 0;
     for (size_t s = 0; s <= t; s++) {
         double score = 0;
         for (size_t i = 0; i < width; i++) score += q[i] * qkv[s * 3 * d + d + i];
-        weight[s] = exp(score / sqrt((double)width));
+        weight[s] = exp(score * scale);
         sum += weight[s];
     }
     for (size_t i = 0; i < width; i++) {
@@ -322,51 +373,90 @@ static void reference_head(const double *qkv, size_t t, size_t d, size_t width, 
     }
 }
 
-static void reference_attention(layer_of l, double *x, size_t n)
+/* delta[n][d] = attn_out */
+static void reference_attention(layer_of l, const double *x, size_t n, double *delta)
 {
     const shape *s = &l.model->shape;
     const size_t d = s->d, width = d / s->heads;
-    double *qkv = qsr_xcalloc(n * 3 * d, sizeof *qkv), *heads = qsr_xcalloc(2 * d, sizeof *heads), *delta = heads + d;
+    const double scale = (s->unscaled ? 1 : 1 / sqrt((double)width)) / (s->scaled_by_layer ? (double)l.layer + 1 : 1);
+    double *qkv = qsr_xcalloc(n * 3 * d, sizeof *qkv), *heads = qsr_xcalloc(d, sizeof *heads);
     for (size_t t = 0; t < n; t++) {
         reference_norm(x + t * d, d, values_of(l, "ln_1.weight"), values_of(l, "ln_1.bias"), heads);
         reference_linear(heads, d, 3 * d, values_of(l, "attn.c_attn.weight"), values_of(l, "attn.c_attn.bias"),
                          qkv + t * 3 * d);
     }
     for (size_t t = 0; t < n; t++) {
-        for (size_t h = 0; h < s->heads; h++) reference_head(qkv + h * width, t, d, width, heads + h * width);
-        reference_linear(heads, d, d, values_of(l, "attn.c_proj.weight"), values_of(l, "attn.c_proj.bias"), delta);
-        for (size_t i = 0; i < d; i++) x[t * d + i] += delta[i];
+        for (size_t h = 0; h < s->heads; h++) reference_head(qkv + h * width, t, d, width, scale, heads + h * width);
+        reference_linear(heads, d, d, values_of(l, "attn.c_proj.weight"), values_of(l, "attn.c_proj.bias"), delta + t * d);
     }
     free(qkv);
     free(heads);
 }
 
-static void reference_mlp(layer_of l, double *x, size_t n)
+/* delta[n][d] = mlp_out */
+static void reference_mlp(layer_of l, const double *x, size_t n, double *delta)
 {
     const shape *s = &l.model->shape;
     const double pi = 3.14159265358979323846;
-    double *in = qsr_xcalloc(2 * s->d + s->inner, sizeof *in), *delta = in + s->d, *inside = delta + s->d;
-    for (size_t t = 0; t < n; t++, x += s->d) {
-        reference_norm(x, s->d, values_of(l, "ln_2.weight"), values_of(l, "ln_2.bias"), in);
+    double *in = qsr_xcalloc(s->d + s->inner, sizeof *in), *inside = in + s->d;
+    for (size_t t = 0; t < n; t++) {
+        reference_norm(x + t * s->d, s->d, values_of(l, "ln_2.weight"), values_of(l, "ln_2.bias"), in);
         reference_linear(in, s->d, s->inner, values_of(l, "mlp.c_fc.weight"), values_of(l, "mlp.c_fc.bias"), inside);
         for (size_t i = 0; i < s->inner; i++) {
             const double y = inside[i];
             inside[i] = 0.5 * y * (1 + tanh(sqrt(2 / pi) * (y + 0.044715 * y * y * y)));
         }
-        reference_linear(inside, s->inner, s->d, values_of(l, "mlp.c_proj.weight"), values_of(l, "mlp.c_proj.bias"), delta);
-        for (size_t i = 0; i < s->d; i++) x[i] += delta[i];
+        reference_linear(inside, s->inner, s->d, values_of(l, "mlp.c_proj.weight"), values_of(l, "mlp.c_proj.bias"),
+                         delta + t * s->d);
     }
     free(in);
 }
 
-void reference_forward(const random_model *m, const int64_t *ids, size_t n, size_t blocks, double *out)
+/* -log p(next) of each position but the last, from the last residual stream. */
+static void reference_loss(const random_model *m, const int64_t *ids, const double *x, size_t n, double *loss, double *logp)
 {
-    const size_t d = m->shape.d;
-    const float *wte = find_parameter(m, "wte.weight")->values, *wpe = find_parameter(m, "wpe.weight")->values;
-    for (size_t t = 0; t < n; t++)
-        for (size_t i = 0; i < d; i++) out[t * d + i] = (double)wte[(size_t)ids[t] * d + i] + (double)wpe[t * d + i];
-    for (size_t layer = 0; layer < blocks; layer++) {
-        reference_attention((layer_of){m, layer}, out, n);
-        reference_mlp((layer_of){m, layer}, out, n);
+    const size_t d = m->shape.d, vocabulary = m->shape.vocabulary;
+    const parameter *head = find_parameter(m, m->shape.separate_head ? "lm_head.weight" : "wte.weight");
+    double *last = qsr_xcalloc(d, sizeof *last), *logits = qsr_xcalloc(vocabulary, sizeof *logits);
+    for (size_t t = 0; t + 1 < n; t++) {
+        double sum = 0;
+        reference_norm(x + t * d, d, find_parameter(m, "ln_f.weight")->values, find_parameter(m, "ln_f.bias")->values,
+                       last);
+        for (size_t v = 0; v < vocabulary; v++) {
+            logits[v] = 0;
+            for (size_t i = 0; i < d; i++) logits[v] += last[i] * head->values[v * d + i];
+            sum += exp(logits[v]);
+        }
+        loss[t] = log(sum) - logits[ids[t + 1]];
+        for (size_t v = 0; logp && v < vocabulary; v++) logp[t * vocabulary + v] = logits[v] - log(sum);
     }
+    free(last);
+    free(logits);
+}
+
+void reference_run(const random_model *m, const int64_t *ids, size_t n, size_t place, reference_look at, void *ctx,
+                   double *loss, double *logp)
+{
+    const size_t d = m->shape.d, end = 4 * m->shape.layers;
+    const float *wte = find_parameter(m, "wte.weight")->values, *wpe = find_parameter(m, "wpe.weight")->values;
+    double *x = qsr_xcalloc(2 * n * d, sizeof *x), *delta = x + n * d;
+    for (size_t t = 0; t < n; t++)
+        for (size_t i = 0; i < d; i++) x[t * d + i] = (double)wte[(size_t)ids[t] * d + i] + (double)wpe[t * d + i];
+    for (size_t p = 0; p <= (loss ? end : place); p++) {
+        const bool whole = p % 2 == 0;
+        if (whole && p)
+            for (size_t i = 0; i < n * d; i++) x[i] += delta[i];
+        if (p % 4 == 1) reference_attention((layer_of){m, p / 4}, x, n, delta);
+        if (p % 4 == 3) reference_mlp((layer_of){m, p / 4}, x, n, delta);
+        if (p == place && at) at(ctx, whole ? x : delta, n, d);
+    }
+    if (loss) reference_loss(m, ids, x, n, loss, logp);
+    free(x);
+}
+
+static void copy_rows(void *out, double *rows, size_t n, size_t d) { memcpy(out, rows, n * d * sizeof *rows); }
+
+void reference_at(const random_model *m, const int64_t *ids, size_t n, size_t place, double *out)
+{
+    reference_run(m, ids, n, place, copy_rows, out, NULL, NULL);
 }

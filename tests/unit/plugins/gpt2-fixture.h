@@ -31,11 +31,16 @@ qsr_status open_dataset(const setting *settings, size_t refuse, opened *ret, qsr
 void close_dataset(opened *);
 /* read(), and what the host does around it; any thread. */
 qsr_status read_units(const opened *, const uint64_t *units, size_t n, float *out, qsr_error *e);
+/* The same for "quasar.splice/1". */
+qsr_status splice_ready(const opened *, qsr_error *e);
+qsr_status splice_units(const opened *, const uint64_t *units, size_t n, const qsr_splice *, qsr_error *e);
 
 /* ---- models ---- */
 
 typedef struct {
     size_t d, heads, layers, positions, vocabulary, inner;
+    bool separate_head;             /* lm_head.weight; else wte is the head */
+    bool unscaled, scaled_by_layer; /* scale_attn_weights false, scale_attn_by_inverse_layer_idx true */
 } shape;
 
 typedef struct {
@@ -58,7 +63,15 @@ parameter *find_parameter(const random_model *, const char *name); /* NULL: none
 void config_text(shape, qsr_text *out);
 void write_text(const char *folder, const char *name, const char *text);
 void write_model(const random_model *, const char *folder, qsr_dtype, const char *prefix);
+/* The same in model-00001-of-0000N.safetensors..., tensors dealt out in turn, and model.safetensors.index.json. */
+void write_shards(const random_model *, const char *folder, qsr_dtype, const char *prefix, size_t shards);
 
-/* out[n][d] = the residual stream before layer `blocks` for one context of n ids, in double throughout. */
-void reference_forward(const random_model *, const int64_t *ids, size_t n, size_t blocks, double *out);
+/* One context of n ids through the model, in double throughout. `at` sees rows[n][d] at `place` (4 * layer + 0 resid_pre, 1
+ * attn_out, 2 resid_mid, 3 mlp_out) and may change them. With loss[n - 1], the model is run to its end: -log p(next token);
+ * with logp[n - 1][vocabulary] also the logarithm of every token's probability. */
+typedef void (*reference_look)(void *ctx, double *rows, size_t n, size_t d);
+void reference_run(const random_model *, const int64_t *ids, size_t n, size_t place, reference_look at, void *ctx,
+                   double *loss, double *logp);
+/* out[n][d] = what stands at `place`. */
+void reference_at(const random_model *, const int64_t *ids, size_t n, size_t place, double *out);
 #endif

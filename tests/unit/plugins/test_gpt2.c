@@ -158,8 +158,7 @@ static void matches_double(const random_model *m, const char *folder, const char
     float *got = read_all(&o, 3);
     double *wanted = qsr_xcalloc(each, sizeof *wanted);
     for (size_t u = 0; u < 3; u++) {
-        reference_forward(m, ids + u * m->shape.positions, m->shape.positions, layer + (strcmp(site, "resid_post") == 0),
-                          wanted);
+        reference_at(m, ids + u * m->shape.positions, m->shape.positions, 4 * (layer + (strcmp(site, "resid_post") == 0)), wanted);
         const double worst = worst_row(got + u * each, wanted, m->shape.positions, m->shape.d);
         if (!(worst < 5e-6)) fail_msg("%s %zu, unit %zu of %s: relative error %g", site, layer, u, folder, worst);
     }
