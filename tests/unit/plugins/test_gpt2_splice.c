@@ -277,7 +277,8 @@ static double divergence(const double *p, const double *q, size_t n, double *ret
 }
 
 /* States are good to 2e-6 (above), and a logit is the product of a state of norm 10 and a row of the head of norm 10: it is good to
- * 2e-4 at worst. Zeros in a residual stream make the next LayerNorm magnify what is added to them. */
+ * 2e-4 at worst, of losses of 5 to 70. Behind zeros in a residual stream it is worse: a LayerNorm magnifies what little stands there
+ * by up to 1 / sqrt(epsilon) = 316, rounding of 1e-6 with it, which a KL near 0 shows in full. */
 static void losses_match(const random_model *m, place_of at, size_t site, const int64_t *ids)
 {
     const size_t n = m->shape.positions, v = m->shape.vocabulary;
@@ -297,7 +298,7 @@ static void losses_match(const random_model *m, place_of at, size_t site, const 
             for (size_t t = 0; t + 1 < n; t++) {
                 assert_close(loss[t], other[t], 1e-4);
                 double slope, wanted = divergence(logp + t * v, logq + t * v, v, &slope);
-                assert_true(fabs(kl[t] - wanted) < 1e-4 * (fmax(1, wanted) + slope));
+                assert_true(fabs(kl[t] - wanted) < 1e-3 + 1e-4 * slope);
             }
             assert_true(isnan(loss[n - 1]) && isnan(kl[n - 1]));
         }
