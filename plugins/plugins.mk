@@ -62,7 +62,9 @@ plugins_losses_auxk_la_LDFLAGS = $(MODULE_FLAGS)
 
 # Datasets may use the static base and format rooms; their symbols stay inside the module.
 datasets_LTLIBRARIES += plugins/datasets/activations.la
-plugins_datasets_activations_la_SOURCES = plugins/datasets/activations.c
+plugins_datasets_activations_la_SOURCES = plugins/datasets/activations.c plugins/datasets/cached.c \
+	plugins/datasets/cached.h plugins/datasets/exclude.c plugins/datasets/exclude.h
+plugins_datasets_activations_la_CFLAGS = $(PLUGIN_CFLAGS) -I$(srcdir)/plugins/datasets
 plugins_datasets_activations_la_LDFLAGS = $(MODULE_FLAGS)
 plugins_datasets_activations_la_LIBADD = libformat.la libbase.la
 

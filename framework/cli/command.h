@@ -28,6 +28,7 @@ extern const qsr_command qsr_cmd_run, qsr_cmd_show, qsr_cmd_eval, qsr_cmd_check,
 extern const qsr_command qsr_cmd_stability;
 extern const qsr_command qsr_cmd_report, qsr_cmd_plot, qsr_cmd_watch;
 extern const qsr_command qsr_cmd_inspect;
+extern const qsr_command qsr_cmd_cache;
 
 const qsr_command *const *qsr_commands(void); /* NULL-ended, in the order of the help */
 const qsr_command *qsr_command_find(const char *name);

@@ -314,16 +314,20 @@ static qsr_status make_header(const qsr_tensor **sorted, size_t n, const char *c
     return status;
 }
 
-static qsr_status write_parts(const char *path, const qsr_text *header, const qsr_tensor **sorted, size_t n, qsr_error *e)
+qsr_status qsr_safetensors_begin(qsr_writer *w, const char *path, const qsr_tensor *tensors, size_t n,
+                                 const char *const *metadata, const qsr_tensor **ret_order, qsr_error *e)
 {
-    qsr_writer w;
-    qsr_status status = qsr_writer_open(&w, path, e);
-    if (status) return status;
-    status = qsr_writer_put(&w, header->bytes, header->length, e);
-    for (size_t i = 0; i < n && !status; i++)
-        status = qsr_writer_put(&w, sorted[i]->data, sorted[i]->count * qsr_dtype_size(sorted[i]->dtype), e);
-    if (!status) return qsr_writer_commit(&w, e);
-    qsr_writer_abort(&w);
+    for (size_t i = 0; i < n; i++) ret_order[i] = &tensors[i];
+    qsort(ret_order, n, sizeof *ret_order, by_alignment);
+    qsr_text header = {0};
+    *w = (qsr_writer){.fd = -1};
+    qsr_status status = make_header(ret_order, n, metadata, &header, e);
+    if (status)
+        qsr_context(e, "cannot write %s", path);
+    else
+        status = qsr_writer_open(w, path, e);
+    if (!status && (status = qsr_writer_put(w, header.bytes, header.length, e))) qsr_writer_abort(w);
+    qsr_text_free(&header);
     return status;
 }
 
@@ -331,15 +335,15 @@ qsr_status qsr_safetensors_write(const char *path, const qsr_tensor *tensors, si
                                  qsr_error *e)
 {
     const qsr_tensor **sorted = qsr_xcalloc(n, sizeof *sorted);
-    for (size_t i = 0; i < n; i++) sorted[i] = &tensors[i];
-    qsort(sorted, n, sizeof *sorted, by_alignment);
-    qsr_text header = {0};
-    qsr_status status = make_header(sorted, n, metadata, &header, e);
-    if (status)
-        qsr_context(e, "cannot write %s", path);
-    else
-        status = write_parts(path, &header, sorted, n, e);
-    qsr_text_free(&header);
+    qsr_writer w;
+    qsr_status status = qsr_safetensors_begin(&w, path, tensors, n, metadata, sorted, e);
+    bool open = !status;
+    for (size_t i = 0; i < n && !status; i++)
+        status = qsr_writer_put(&w, sorted[i]->data, sorted[i]->count * qsr_dtype_size(sorted[i]->dtype), e);
+    if (!status)
+        status = qsr_writer_commit(&w, e);
+    else if (open)
+        qsr_writer_abort(&w);
     free(sorted);
     return status;
 }

@@ -4,6 +4,7 @@
 #ifndef QSR_FORMAT_SAFETENSORS_H
 #define QSR_FORMAT_SAFETENSORS_H
 #include "base/error.h"
+#include "base/fs.h"
 #include "format/dtype.h"
 
 enum { QSR_MAX_RANK = 8 };
@@ -30,4 +31,8 @@ const char *qsr_safetensors_metadata(const qsr_safetensors *, const char *key); 
 /* Writes the file whole or not at all. Tensors are laid out by falling element size, then by name, so that each one is aligned
  * to its element; the order of the arguments does not matter. metadata: key, value, ..., NULL; or NULL for none. */
 qsr_status qsr_safetensors_write(const char *path, const qsr_tensor *, size_t n, const char *const *metadata, qsr_error *e);
+/* The same for data that does not fit in memory: opens the file and writes the header. The bytes of the tensors (whose `data` is
+ * not looked at) follow through qsr_writer_put in the order of ret_order[n], then commit. On failure nothing is left to abort. */
+qsr_status qsr_safetensors_begin(qsr_writer *, const char *path, const qsr_tensor *, size_t n, const char *const *metadata,
+                                 const qsr_tensor **ret_order, qsr_error *e);
 #endif

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sizes.h"
+#include "base/text.h"
 #include "math/blas.h"
 #include "math/kernel.h"
 
@@ -412,14 +413,16 @@ qsr_latent_files qsr_cell_latent_files(const qsr_spec *spec, const char *folder,
     return files;
 }
 
-int64_t qsr_cell_layer(const qsr_spec *spec)
+int64_t qsr_cell_layer(const qsr_spec *spec, const qsr_dataset *data, size_t tap)
 {
+    int64_t layer = -1;
     for (size_t i = 0; i < spec->dataset.plugin->n_options; i++) {
         const qsr_option *o = &spec->dataset.plugin->options[i];
-        int64_t layer;
         if (o->type != QSR_OPT_INT || strcmp(o->name, "hook.layer") != 0) continue;
         memcpy(&layer, (const char *)spec->dataset.values + o->offset, sizeof layer);
-        return layer;
+        break;
     }
-    return -1;
+    const qsr_source_ops *source = layer < 0 ? qsr_made_extension(data->made, QSR_EXT_SOURCE) : NULL;
+    const char *text = source ? source->option(data->made->instance, tap, "hook.layer") : NULL;
+    return text && !qsr_parse_int(text, &layer) ? -1 : layer;
 }

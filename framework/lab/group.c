@@ -233,7 +233,7 @@ static void evaluate(group *g)
         qsr_cell *c = &g->cells[i];
         if (c->over || !qsr_cell_trained(c)) continue;
         cell[n] = c;
-        judged[n++] = (qsr_judged){.sae = &c->learner->sae, .tap = c->tap, .layer = qsr_cell_layer(c->spec),
+        judged[n++] = (qsr_judged){.sae = &c->learner->sae, .tap = c->tap, .layer = qsr_cell_layer(c->spec, &g->data, c->tap),
                                    .ce_tokens = (uint64_t)c->spec->eval.ce_tokens,
                                    .tokens_csv = g->data.held_rows ? qsr_store_path(&c->store, "tokens.csv") : NULL,
                                    .latents = qsr_cell_latent_files(c->spec, c->store.folder, &c->store.arena)};

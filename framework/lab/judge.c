@@ -313,7 +313,7 @@ static void prepare(court *c, candidate *k, const qsr_dataset *data, qsr_judged 
         return;
     }
     judged->sae = &k->loaded.sae;
-    judged->layer = qsr_cell_layer(k->spec->spec);
+    judged->layer = qsr_cell_layer(k->spec->spec, data, judged->tap);
     judged->ce_tokens = (uint64_t)k->spec->spec->eval.ce_tokens;
     judged->latents = qsr_cell_latent_files(k->spec->spec, k->item->out, &c->all->arena);
     if (data->held_rows) judged->tokens_csv = qsr_path_join(&c->all->arena, k->item->out, "tokens.csv");

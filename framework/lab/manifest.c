@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "format/cache.h"
 #include "math/blas.h"
 #include "lab/git-commit.h"
 #include "math/kernel.h"
@@ -43,9 +44,21 @@ static qsr_status digest_one(const collector *c, const char *path, qsr_error *e)
     return status;
 }
 
+/* A cache is known by its id, which was fixed before its first shard: it may still grow, and hundreds of gigabytes need no reading. */
+static qsr_status digest_cache(const collector *c, const char *folder, qsr_error *e)
+{
+    qsr_arena arena = {0};
+    qsr_cache cache;
+    qsr_status status = qsr_cache_open(folder, &cache, e);
+    if (!status) put_text(c->inputs, qsr_path_absolute(&arena, qsr_cache_file(&arena, folder)), cache.id);
+    if (!status) qsr_cache_close(&cache);
+    qsr_arena_free(&arena);
+    return status;
+}
+
 static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 
-/* The files of a folder, not of its subfolders: a model folder is flat. */
+/* The files of a folder, not of its subfolders: a model folder is flat. Caches below it count, though. */
 static qsr_status digest_folder(const collector *c, const char *folder, qsr_error *e)
 {
     struct dirent **entries;
@@ -57,6 +70,8 @@ static qsr_status digest_folder(const collector *c, const char *folder, qsr_erro
         const char *path = qsr_path_join(&arena, folder, entries[i]->d_name);
         struct stat about;
         if (!status && stat(path, &about) == 0 && S_ISREG(about.st_mode)) status = digest_one(c, path, e);
+        if (!status && strcmp(entries[i]->d_name, "..") != 0 && qsr_is_folder(path) && qsr_cache_exists(path))
+            status = digest_cache(c, path, e);
         free(entries[i]);
     }
     free(entries);
@@ -76,6 +91,7 @@ static qsr_status digest_glob(const collector *c, const char *pattern, qsr_error
 
 static qsr_status digest_path(const collector *c, const char *path, qsr_error *e)
 {
+    if (qsr_cache_exists(path)) return digest_cache(c, path, e);
     if (qsr_is_folder(path)) return digest_folder(c, path, e);
     if (strpbrk(path, "*?[") && !qsr_exists(path)) return digest_glob(c, path, e);
     return digest_one(c, path, e);

@@ -28,6 +28,7 @@ static const struct {
     {QSR_EXT_TRUTH, sizeof(qsr_truth_ops), {NEEDED(qsr_truth_ops, get)}},
     {QSR_EXT_TAPS, sizeof(qsr_taps_ops), {NEEDED(qsr_taps_ops, create), NEEDED(qsr_taps_ops, read)}},
     {QSR_EXT_TOKENS, sizeof(qsr_tokens_ops), {NEEDED(qsr_tokens_ops, tokens)}},
+    {QSR_EXT_SOURCE, sizeof(qsr_source_ops), {NEEDED(qsr_source_ops, option)}},
     {QSR_EXT_SPLICE, sizeof(qsr_splice_ops), {NEEDED(qsr_splice_ops, ready), NEEDED(qsr_splice_ops, run)}},
 };
 enum { KNOWN = sizeof known / sizeof *known };

@@ -1,5 +1,6 @@
-/* activations: rows that somebody has stored: .npy and .safetensors files of any real type, mapped, converted on reading.
- * A unit is one row; rows are numbered through the files in the order of the list, and by name within a pattern. */
+/* activations: rows that somebody has stored, mapped, converted on reading. Either a cache that `quasar cache` wrote (cached.c), or
+ * .npy and .safetensors files of any real type: then a unit is one row, and rows are numbered through the files in the order of
+ * the list, and by name within a pattern. */
 #include <errno.h>
 #include <glob.h>
 #include <inttypes.h>
@@ -10,14 +11,16 @@
 #include <quasar/plugin.h>
 
 #include "base/text.h"
+#include "cached.h"
 #include "format/npy.h"
 #include "format/safetensors.h"
 
 enum { UNITS_PER_READ = 4096 };
 
 struct activations_options {
-    qsr_strings path;
-    const char *tensor;
+    qsr_strings path, exclude;
+    const char *tensor, *cache, *model, *site, *convention;
+    int64_t layer, context;
 };
 
 typedef struct {
@@ -34,6 +37,8 @@ typedef struct {
 struct qsr_instance {
     const qsr_host *host;
     const struct activations_options *options;
+    size_t n_taps;
+    cached *cached; /* or NULL, and then: */
     shard *shards;
     size_t n_shards;
     size_t d_in;
@@ -80,8 +85,6 @@ static qsr_status add_pattern(qsr_instance *self, const char *pattern)
 static qsr_status add_paths(qsr_instance *self)
 {
     const qsr_strings *list = &self->options->path;
-    if (!list->count)
-        return self->host->fail(self->host, QSR_E_OPTION, "path", "the list is empty: name a file or a pattern");
     qsr_status status = QSR_OK;
     for (size_t i = 0; i < list->count && !status; i++) {
         struct stat about; /* a file whose name holds a '[' is a file first */
@@ -215,6 +218,7 @@ static const shard *shard_of(const qsr_instance *self, uint64_t unit)
 /* Rows that follow one another in a shard are converted in one go. */
 static qsr_status read_units(const qsr_instance *self, const uint64_t *units, size_t n, float *out)
 {
+    if (self->cached) return cached_read(self->cached, units, n, &out);
     for (size_t i = 0, run; i < n; i += run, out += run * self->d_in) {
         const shard *s = shard_of(self, units[i]);
         if (units[i] >= s->end)
@@ -228,6 +232,10 @@ static qsr_status read_units(const qsr_instance *self, const uint64_t *units, si
 
 static qsr_status describe(const qsr_instance *self, qsr_dataset_info *ret_info)
 {
+    if (self->cached) {
+        cached_describe(self->cached, ret_info);
+        return QSR_OK;
+    }
     *ret_info = (qsr_dataset_info){.struct_size = sizeof *ret_info,
                                    .d_in = self->d_in,
                                    .units = self->shards[self->n_shards - 1].end,
@@ -247,24 +255,105 @@ static void destroy(qsr_instance *self)
         free(self->shards[i].path);
     }
     free(self->shards);
+    cached_close(self->cached);
+    self->cached = NULL;
     self->shards = NULL;
     self->n_shards = 0;
 }
 
-static qsr_status create(const qsr_host *host, const qsr_shape *shape, const void *options, qsr_instance **ret_instance)
+/* One of the two ways, and no option of the other. */
+static qsr_status check_way(const qsr_host *host, const struct activations_options *o)
+{
+    const struct {
+        const char *name;
+        bool given;
+    } cache_only[] = {{"model", o->model},         {"hook.site", o->site},        {"hook.layer", o->layer >= 0},
+                      {"context", o->context > 0}, {"convention", o->convention}, {"exclude", o->exclude.count > 0}};
+    if (!o->cache && !o->path.count)
+        return host->fail(host, QSR_E_OPTION, "path",
+                          "needs `path`, files with rows, or `cache`, a folder that `quasar cache` wrote");
+    if (o->cache && o->path.count) return host->fail(host, QSR_E_OPTION, "path", "path and cache exclude each other");
+    if (o->cache && o->tensor)
+        return host->fail(host, QSR_E_OPTION, "tensor", "a cache has its own tensors: leave `tensor` out");
+    for (size_t i = 0; !o->cache && i < sizeof cache_only / sizeof *cache_only; i++)
+        if (cache_only[i].given)
+            return host->fail(host, QSR_E_OPTION, cache_only[i].name,
+                              "%s goes with `cache`: files do not say what their rows are", cache_only[i].name);
+    return QSR_OK;
+}
+
+static qsr_status open_cache(qsr_instance *self, const void *const *options, size_t n, size_t *ret_tap)
+{
+    cached_wish *wishes = self->host->scratch(self->host, n, sizeof *wishes);
+    if (!wishes) return QSR_E_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const struct activations_options *o = options[i];
+        wishes[i] = (cached_wish){o->cache, o->model, o->site, o->convention, o->layer, o->context};
+    }
+    return cached_open(self->host, wishes, n, &self->options->exclude, ret_tap, &self->cached);
+}
+
+static qsr_status create_taps(const qsr_host *host, const qsr_shape *shape, const void *const *options, size_t n,
+                              size_t *ret_tap, qsr_instance **ret_instance)
 {
     (void)shape;
     qsr_instance *self = host->alloc(host, 1, sizeof *self);
     if (!self) return QSR_E_NOMEM;
-    *self = (qsr_instance){.host = host, .options = options};
-    qsr_status status = add_paths(self);
-    if (!status) status = open_shards(self);
-    if (status) {
-        destroy(self);
-        return status;
+    *self = (qsr_instance){.host = host, .options = options[0], .n_taps = n};
+    qsr_status status = check_way(host, self->options);
+    if (!status && self->options->cache) {
+        status = open_cache(self, options, n, ret_tap);
+    } else if (!status) {
+        status = add_paths(self);
+        if (!status) status = open_shards(self);
     }
-    *ret_instance = self;
-    return QSR_OK;
+    if (status)
+        destroy(self);
+    else
+        *ret_instance = self;
+    return status;
+}
+
+static qsr_status create(const qsr_host *host, const qsr_shape *shape, const void *options, qsr_instance **ret_instance)
+{
+    size_t tap;
+    return create_taps(host, shape, &options, 1, &tap, ret_instance);
+}
+
+/* Files have no hooks: all taps are the same. */
+static qsr_status read_taps(const qsr_instance *self, const uint64_t *units, size_t n, float *const *out)
+{
+    if (self->cached) return cached_read(self->cached, units, n, out);
+    qsr_status status = QSR_OK;
+    for (size_t tap = 0; !status && tap < self->n_taps; tap++)
+        if (out[tap]) status = read_units(self, units, n, out[tap]);
+    return status;
+}
+
+static qsr_status tokens(const qsr_instance *self, const uint64_t *units, size_t n, int64_t *ret_token,
+                         uint64_t *ret_document)
+{
+    return self->cached ? cached_tokens(self->cached, units, n, ret_token, ret_document) : QSR_E_UNSUPPORTED;
+}
+
+static const char *text(const qsr_instance *self, int64_t token, size_t *ret_bytes)
+{
+    return self->cached ? cached_text(self->cached, token, ret_bytes) : NULL;
+}
+
+static qsr_status mask(const qsr_instance *self, const uint64_t *units, size_t n, uint8_t *ret_keep)
+{
+    return self->cached ? cached_mask(self->cached, units, n, ret_keep) : QSR_END;
+}
+
+static int64_t special(const qsr_instance *self, const char *name)
+{
+    return self->cached ? cached_special(self->cached, name) : -1;
+}
+
+static const char *source_option(const qsr_instance *self, size_t tap, const char *name)
+{
+    return self->cached ? cached_option(self->cached, tap, name) : NULL;
 }
 
 static const qsr_option options_table[] = {
@@ -272,28 +361,60 @@ static const qsr_option options_table[] = {
         struct activations_options, path,
         .help =
             "file, list of files, or pattern such as acts/shard-*.npy (its files in byte order of their names); .npy or "
-            ".safetensors, F64, F32, F16 or BF16, shape [rows][d_in] or [a][b][d_in]",
-        .flags = QSR_OPT_REQUIRED | QSR_OPT_PATH),
+            ".safetensors, F64, F32, F16 or BF16, shape [rows][d_in] or [a][b][d_in]; or use `cache`",
+        .flags = QSR_OPT_OPTIONAL | QSR_OPT_PATH),
     QSR_OPT(struct activations_options, tensor,
             .help =
                 "name of the tensor in .safetensors files; left out: activation or activations, else the only real tensor "
                 "of rank 2 or 3",
             .flags = QSR_OPT_OPTIONAL),
+    QSR_OPT(struct activations_options, cache,
+            .help = "folder that `quasar cache` wrote, or is writing: units, and so all else, are those of the dataset it "
+                    "was filled from; with the caches of several hooks, `hook` says which",
+            .flags = QSR_OPT_OPTIONAL | QSR_OPT_PATH),
+    QSR_OPT_NAMED(struct activations_options, site, "hook.site",
+                  .help = "site of the hook in a cache of several; else a check: it must be the cache's",
+                  .flags = QSR_OPT_OPTIONAL | QSR_OPT_TAP),
+    QSR_OPT_NAMED(struct activations_options, layer, "hook.layer",
+                  .help = "layer of the hook in a cache of several, else a check; -1: whatever the cache has",
+                  .flags = QSR_OPT_TAP | QSR_OPT_RANGE, .min = -1, .max = 4095, .def = "-1"),
+    QSR_OPT(struct activations_options, model,
+            .help = "a check: the model folder whose config.json and weights the cache must have been filled with",
+            .flags = QSR_OPT_OPTIONAL | QSR_OPT_PATH),
+    QSR_OPT(struct activations_options, context, .help = "a check: tokens of a context of the cache; 0: any",
+            .unit = "tokens", .flags = QSR_OPT_RANGE, .min = 0, .max = 1 << 20, .def = "0"),
+    QSR_OPT(struct activations_options, convention, .help = "a check: the cache's convention, raw or centered",
+            .flags = QSR_OPT_OPTIONAL),
+    QSR_OPT(struct activations_options, exclude, .help = EXCLUDE_HELP "; of a cache that knows its tokens",
+            .flags = QSR_OPT_OPTIONAL),
 };
 
 static const qsr_dataset_ops ops = {.struct_size = sizeof ops, .describe = describe, .read = read_units};
+
+static const qsr_taps_ops taps_ops = {.struct_size = sizeof taps_ops, .create = create_taps, .read = read_taps};
+static const qsr_tokens_ops tokens_ops = {
+    .struct_size = sizeof tokens_ops, .tokens = tokens, .text = text, .mask = mask, .special = special};
+static const qsr_source_ops source_ops = {.struct_size = sizeof source_ops, .option = source_option};
+
+static const void *extension(const char *id)
+{
+    if (strcmp(id, QSR_EXT_TAPS) == 0) return &taps_ops;
+    if (strcmp(id, QSR_EXT_TOKENS) == 0) return &tokens_ops;
+    return strcmp(id, QSR_EXT_SOURCE) == 0 ? &source_ops : NULL;
+}
 
 static const qsr_plugin plugin = {
     .abi = QSR_ABI(QSR_DATASET),
     .name = "activations",
     .version = "1",
-    .summary = "stored hidden states from .npy and .safetensors files",
+    .summary = "stored hidden states: a cache that `quasar cache` wrote, or .npy and .safetensors files",
     .options = options_table,
     .n_options = sizeof options_table / sizeof *options_table,
     .options_size = sizeof(struct activations_options),
     .create = create,
     .destroy = destroy,
     .ops = &ops,
+    .extension = extension,
 };
 
 const qsr_plugin *qsr_plugin_entry(uint32_t index) { return index ? NULL : &plugin; }

@@ -506,7 +506,18 @@ typedef struct {
      * unit. NULL, or QSR_END: every row takes part; which of the two holds for an instance is asked once with n = 0. A dataset
      * without end cannot leave out rows. */
     qsr_status (*mask)(const qsr_instance *, const uint64_t *units, size_t n, uint8_t *ret_keep);
+    /* [any] The id of a special token by name, "bos" or "eot"; -1: not known. The member itself may be NULL. */
+    int64_t (*special)(const qsr_instance *, const char *name);
 } qsr_tokens_ops;
+
+/* "quasar.source/1": a dataset of stored rows tells where they were made. (Minor 1.) */
+#define QSR_EXT_SOURCE "quasar.source/1"
+typedef struct {
+    uint32_t struct_size, reserved;
+    /* [any] What an option ("hook.layer") was set to in the dataset that computed the rows of a tap (0: the first), as text that
+     * lives until destroy; NULL: not known. */
+    const char *(*option)(const qsr_instance *, size_t tap, const char *name);
+} qsr_source_ops;
 
 /* "quasar.splice/1": what becomes of a language model's loss when hidden states are replaced. For datasets whose rows are hidden
  * states of a model that predicts, at each position of a unit, the token of the next one. (Minor 1.)

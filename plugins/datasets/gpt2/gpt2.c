@@ -270,6 +270,12 @@ static const char *text(const qsr_instance *self, int64_t token, size_t *ret_byt
     return gpt2_tokens_text(&self->tokens, token, ret_bytes);
 }
 
+static int64_t special(const qsr_instance *self, const char *name)
+{
+    const gpt2_config *c = &self->model.config;
+    return strcmp(name, "bos") == 0 ? c->bos : strcmp(name, "eot") == 0 ? c->eot : -1;
+}
+
 static qsr_status mask(const qsr_instance *self, const uint64_t *units, size_t n, uint8_t *ret_keep)
 {
     const size_t context = self->plan.context;
@@ -326,7 +332,7 @@ static const qsr_taps_ops taps_ops = {.struct_size = sizeof taps_ops, .create = 
 static const qsr_splice_ops splice_ops = {
     .struct_size = sizeof splice_ops, .ready = splice_ready, .run = splice_run, .bytes = splice_bytes};
 
-static const qsr_tokens_ops tokens_ops = {.struct_size = sizeof tokens_ops, .tokens = tokens, .text = text, .mask = mask};
+static const qsr_tokens_ops tokens_ops = {.struct_size = sizeof tokens_ops, .tokens = tokens, .text = text, .mask = mask, .special = special};
 
 static const void *extension(const char *id)
 {

@@ -66,8 +66,9 @@ static void settings_reach_the_plugin(void **state)
     assert_int_equal(r.failures, 0);
     qsr_check_report_free(&r);
     qsr_error e = {0};
+    file = built_plugin(&arena, "datasets", "gpt2");
     assert_int_equal(qsr_check_file(file, NULL, 0, &r, &e), QSR_E_OPTION);
-    assert_string_equal(e.text, "dataset/activations needs path, for which there is no value to try: give path=VALUE");
+    assert_string_equal(e.text, "dataset/gpt2 needs model, for which there is no value to try: give model=VALUE");
     qsr_check_report_free(&r);
 }
 

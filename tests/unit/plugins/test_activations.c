@@ -237,7 +237,7 @@ static void refuses_files_that_hold_no_rows(void **state)
             PATHS("good.npy", "wide.npy"));
     refused("path", "@good.npy is listed twice (also as @good.npy)", QSR_E_INPUT, NULL,
             PATHS("good.npy", "none.npy", "go*.npy"));
-    refused("path", "the list is empty: name a file or a pattern", QSR_E_OPTION, NULL, NULL, 0);
+    refused("path", "needs `path`, files with rows, or `cache`, a folder that `quasar cache` wrote", QSR_E_OPTION, NULL, NULL, 0);
 }
 
 static void refuses_an_unclear_choice_of_tensor(void **state)
