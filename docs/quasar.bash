@@ -73,7 +73,7 @@ _quasar() {
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         ;;
-    diff | eval | table | compare | stability | index | export | report | watch)
+    diff | eval | table | compare | stability | latents | index | export | report | watch)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         ;;

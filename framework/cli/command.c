@@ -8,7 +8,7 @@
 
 static const qsr_command *const commands[] = {
     &qsr_cmd_run,    &qsr_cmd_cache, &qsr_cmd_submit, &qsr_cmd_show, &qsr_cmd_status, &qsr_cmd_diff, &qsr_cmd_gc,      &qsr_cmd_table, &qsr_cmd_compare,
-    &qsr_cmd_stability, &qsr_cmd_report, &qsr_cmd_plot, &qsr_cmd_watch, &qsr_cmd_index,
+    &qsr_cmd_stability, &qsr_cmd_latents, &qsr_cmd_report, &qsr_cmd_plot, &qsr_cmd_watch, &qsr_cmd_index,
     &qsr_cmd_export, &qsr_cmd_eval, &qsr_cmd_inspect, &qsr_cmd_check,  &qsr_cmd_plugins, &qsr_cmd_help, &qsr_cmd_doctor, &qsr_cmd_bench, &qsr_cmd_tokenize, &qsr_cmd_version, NULL};
 
 const qsr_command *const *qsr_commands(void) { return commands; }

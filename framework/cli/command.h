@@ -25,7 +25,7 @@ typedef struct {
 extern const qsr_command qsr_cmd_run, qsr_cmd_show, qsr_cmd_eval, qsr_cmd_check, qsr_cmd_plugins, qsr_cmd_help, qsr_cmd_doctor,
     qsr_cmd_version, qsr_cmd_bench, qsr_cmd_table, qsr_cmd_compare, qsr_cmd_index, qsr_cmd_export,
     qsr_cmd_status, qsr_cmd_diff, qsr_cmd_gc, qsr_cmd_submit, qsr_cmd_tokenize;
-extern const qsr_command qsr_cmd_stability;
+extern const qsr_command qsr_cmd_stability, qsr_cmd_latents;
 extern const qsr_command qsr_cmd_report, qsr_cmd_plot, qsr_cmd_watch;
 extern const qsr_command qsr_cmd_inspect;
 extern const qsr_command qsr_cmd_cache;

@@ -12,6 +12,7 @@ libcli_la_SOURCES = \
 	framework/cli/cmd-show.c framework/cli/cmd-stability.c framework/cli/cmd-status.c framework/cli/cmd-submit.c framework/cli/cmd-table.c framework/cli/cmd-version.c \
 	framework/cli/cmd-help.c framework/cli/cmd-index.c framework/cli/cmd-inspect.c framework/cli/cmd-plugins.c framework/cli/cmd-run.c \
 	framework/cli/cmd-show.c framework/cli/cmd-status.c framework/cli/cmd-submit.c framework/cli/cmd-table.c framework/cli/cmd-version.c \
+	framework/cli/cmd-show.c framework/cli/cmd-latents.c framework/cli/cmd-stability.c framework/cli/cmd-status.c framework/cli/cmd-submit.c framework/cli/cmd-table.c framework/cli/cmd-version.c \
 	framework/cli/command.c framework/cli/command.h framework/cli/forecast.c framework/cli/forecast.h \
 	framework/cli/progress.c framework/cli/progress.h \
 	framework/cli/results.c framework/cli/results.h framework/cli/runs.c framework/cli/runs.h framework/cli/screen.c framework/cli/screen.h

@@ -16,7 +16,7 @@ enum { PANEL = 2048, FLUSH_BYTES = 1 << 16 };
 
 struct qsr_latents {
     size_t d_sae, top;
-    qsr_latent *latent; /* [d_sae] */
+    qsr_latent_sums *latent; /* [d_sae] */
     float
         *floor; /* [d_sae] what f must exceed to be among the top: the last of them once there are `top`, else -INFINITY */
     uint32_t *kept;    /* [d_sae] */
@@ -75,7 +75,7 @@ static void keep(qsr_latents *l, size_t j, qsr_place place, float value)
 
 static void add_entry(qsr_latents *l, size_t j, qsr_place place, float value)
 {
-    qsr_latent *to = &l->latent[j];
+    qsr_latent_sums *to = &l->latent[j];
     to->fired++;
     to->sum += value;
     if (value > to->largest) to->largest = value;
@@ -111,7 +111,7 @@ void qsr_latents_add(qsr_latents *l, qsr_pool *pool, const qsr_code *const *code
 
 size_t qsr_latents_count(const qsr_latents *l) { return l->d_sae; }
 size_t qsr_latents_most(const qsr_latents *l) { return l->top; }
-const qsr_latent *qsr_latents_get(const qsr_latents *l, size_t latent) { return &l->latent[latent]; }
+const qsr_latent_sums *qsr_latents_get(const qsr_latents *l, size_t latent) { return &l->latent[latent]; }
 
 size_t qsr_latents_top(const qsr_latents *l, size_t latent, const qsr_top_row **ret)
 {
@@ -147,7 +147,7 @@ static void put(qsr_text *line, double value)
 static void put_latent(const qsr_latents *l, size_t j, uint64_t rows, float dec_norm, qsr_neighbour nearest, float cosine,
                        qsr_text *line)
 {
-    const qsr_latent *x = &l->latent[j];
+    const qsr_latent_sums *x = &l->latent[j];
     qsr_text_add(line, "%zu", j);
     put(line, rows ? (double)x->fired / (double)rows : NAN);
     put(line, x->fired ? x->sum / (double)x->fired : NAN);

@@ -32,7 +32,7 @@ typedef struct {
     uint64_t fired;
     double sum;    /* of f over those rows */
     float largest; /* -INFINITY: silent */
-} qsr_latent;
+} qsr_latent_sums;
 
 typedef struct qsr_latents qsr_latents;
 
@@ -46,7 +46,7 @@ void qsr_latents_add(qsr_latents *, qsr_pool *, const qsr_code *const *codes, co
 
 size_t qsr_latents_count(const qsr_latents *); /* d_sae */
 size_t qsr_latents_most(const qsr_latents *);  /* the most rows that a latent can have: `top` */
-const qsr_latent *qsr_latents_get(const qsr_latents *, size_t latent);
+const qsr_latent_sums *qsr_latents_get(const qsr_latents *, size_t latent);
 /* Largest first; lives as long as `latents`. Returns how many. */
 size_t qsr_latents_top(const qsr_latents *, size_t latent, const qsr_top_row **ret);
 

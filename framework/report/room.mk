@@ -2,7 +2,7 @@
 libquasar_la_SOURCES += \
 	framework/report/compare.c framework/report/compare-text.c framework/report/compare.h framework/report/frame.c framework/report/frame.h \
 	framework/report/overlay.c framework/report/overlay.h framework/report/sheet.c framework/report/sheet.h \
-	framework/report/stability.c framework/report/stability.h \
+	framework/report/latent-table.c framework/report/latent-table.h framework/report/stability.c framework/report/stability.h \
 	framework/report/table.c framework/report/table.h framework/report/tensorboard.c framework/report/tensorboard.h \
 	framework/report/contexts.c framework/report/contexts.h framework/report/density.c framework/report/density.h \
 	framework/report/evaluations.c framework/report/evaluations.h \

@@ -76,11 +76,11 @@ static qsr_latents *count(const drawn *d, unsigned threads, size_t at_once, size
 }
 
 /* The largest of each unit, then the largest of those; of equal ones the first. */
-static size_t recount(const drawn *d, uint32_t latent, qsr_latent *ret, qsr_top_row *top, size_t most)
+static size_t recount(const drawn *d, uint32_t latent, qsr_latent_sums *ret, qsr_top_row *top, size_t most)
 {
     qsr_top_row of_unit[UNITS * ROWS];
     size_t n = 0;
-    *ret = (qsr_latent){.largest = -INFINITY};
+    *ret = (qsr_latent_sums){.largest = -INFINITY};
     for (size_t i = 0; i < UNITS * ROWS; i++) {
         const qsr_code *code = d->code[i / ROWS];
         qsr_place place = d->place[i / ROWS][i % ROWS];
@@ -117,11 +117,11 @@ static void agrees_with_a_recount(void **state)
         drawn *d = draw(rows_per_unit[u]);
         qsr_latents *l = count(d, 2, 4, TOP);
         for (uint32_t j = 0; j < D_SAE; j += 17) {
-            qsr_latent want;
+            qsr_latent_sums want;
             qsr_top_row top[TOP];
             const qsr_top_row *got;
             size_t n = recount(d, j, &want, top, TOP);
-            const qsr_latent *have = qsr_latents_get(l, j);
+            const qsr_latent_sums *have = qsr_latents_get(l, j);
             assert_int_equal(have->fired, want.fired);
             assert_true(have->sum == want.sum && have->largest == want.largest); /* whole numbers: exact */
             assert_int_equal(qsr_latents_top(l, j, &got), n);
