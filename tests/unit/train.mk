@@ -32,6 +32,8 @@ tests_unit_lab_test_determinism_SOURCES = tests/unit/lab/test_determinism.c $(BE
 check_PROGRAMS += tests/unit/eval/test_evaluate tests/unit/eval/test_latents
 tests_unit_eval_test_evaluate_SOURCES = tests/unit/eval/test_evaluate.c $(BENCH)
 tests_unit_eval_test_latents_SOURCES = tests/unit/eval/test_latents.c $(BENCH)
+check_PROGRAMS += tests/unit/eval/test_splice
+tests_unit_eval_test_splice_SOURCES = tests/unit/eval/test_splice.c $(BENCH)
 check_PROGRAMS += tests/unit/lab/test_run
 tests_unit_lab_test_run_SOURCES = tests/unit/lab/test_run.c $(BENCH)
 
