@@ -44,7 +44,8 @@ static void show(job *j, const qsr_tokenize_state *s, double now)
     const double left = s->read ? (now - j->began) * (double)(s->size - s->read) / (double)s->read : NAN;
     fprintf(stderr, "%s%s of %s read  %.1f MB/s of text  %" PRIu64 " documents  %" PRIu64 " tokens  %.0f s left%s",
             j->terminal ? "\r" : "", qsr_size_text(s->read, done, sizeof done), qsr_size_text(s->size, all, sizeof all),
-            (double)s->bytes / 1e6 / fmax(now - j->began, 1e-9), s->documents, s->tokens, left, j->terminal ? "\033[K" : "\n");
+            (double)s->bytes / 1e6 / fmax(now - j->began, 1e-9), s->documents, s->tokens, left,
+            j->terminal ? "\033[K" : "\n");
     fflush(stderr);
     j->shown = now;
     j->drawn = j->terminal;
@@ -75,8 +76,8 @@ static qsr_status tokenize(job *j, qsr_tokenizer *t, const qsr_strings *texts, c
 static void print(const job *j, const char *out, const qsr_tokenize_state *s)
 {
     const double seconds = fmax(qsr_clock() - j->began, 1e-9);
-    printf("%s: %" PRIu64 " documents, %" PRIu64 " tokens as %s, from %.1f MB of text in %.1f s (%.1f MB/s)\n", out, s->documents,
-           s->tokens, j->out.dtype == QSR_U16 ? "uint16" : "uint32", (double)s->bytes / 1e6, seconds,
+    printf("%s: %" PRIu64 " documents, %" PRIu64 " tokens as %s, from %.1f MB of text in %.1f s (%.1f MB/s)\n", out,
+           s->documents, s->tokens, j->out.dtype == QSR_U16 ? "uint16" : "uint32", (double)s->bytes / 1e6, seconds,
            (double)s->bytes / 1e6 / seconds);
 }
 

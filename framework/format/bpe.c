@@ -8,8 +8,8 @@
 #include "format/bytelevel.h"
 
 enum {
-    SHORT = 64,            /* symbols of a word that is searched from end to end for each merge */
-    CACHED_BYTES = 24,     /* of a word in the cache */
+    SHORT = 64,        /* symbols of a word that is searched from end to end for each merge */
+    CACHED_BYTES = 24, /* of a word in the cache */
     CACHED_IDS = 9,
     CACHE_SLOTS = 1 << 16, /* of 64 bytes: 4 MiB */
     NO_RANK = -1           /* as uint32_t: above every rank */
@@ -17,7 +17,7 @@ enum {
 
 /* One cache line. Words of more than 24 bytes or 9 tokens are not kept; another word of the same slot replaces it. */
 typedef struct {
-    uint64_t key[3]; /* the word, padded with zeros */
+    uint64_t key[3];  /* the word, padded with zeros */
     uint8_t bytes, n; /* of the word; 0: a free slot */
     uint16_t unused;
     uint32_t ids[CACHED_IDS];
@@ -117,7 +117,8 @@ static size_t join_short(const qsr_merges *m, uint32_t *symbols, size_t n)
 
 typedef struct {
     const qsr_merges *merges;
-    uint32_t *symbols, *next, *before, *rank; /* [n] by place: a list of the symbols left; rank of the pair that begins here */
+    uint32_t *symbols, *next, *before,
+        *rank;      /* [n] by place: a list of the symbols left; rank of the pair that begins here */
     uint64_t *heap; /* rank << 32 | place */
     size_t n, size, capacity;
 } long_word;

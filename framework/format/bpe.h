@@ -13,7 +13,7 @@ void qsr_ids_reserve(qsr_ids *, size_t more); /* room for `more` ids beyond n */
 
 typedef struct qsr_bpe qsr_bpe; /* one thread at a time: it has a cache of words, of fixed size */
 enum {
-    QSR_BPE_PADDING = 32,       /* bytes that must be readable behind a word */
+    QSR_BPE_PADDING = 32,        /* bytes that must be readable behind a word */
     QSR_BPE_WORD_LIMIT = 1 << 24 /* bytes of a word: 16 MiB take about 700 MiB of memory for a moment */
 };
 

@@ -16,13 +16,13 @@ struct qsr_documents {
     qsr_codec *codec; /* NULL: as it is on the disk */
     size_t plain_read;
     bool lines;
-    bool begun;      /* text files: the one document */
-    char *buffer;    /* [capacity] */
+    bool begun;                  /* text files: the one document */
+    char *buffer;                /* [capacity] */
     size_t begin, end, capacity; /* what of it was read and not yet used */
-    size_t line;     /* number of the line that was read last */
-    bool ended;      /* nothing more comes from the file */
-    json_t *record;  /* the line's object */
-    bool given;      /* its text was read */
+    size_t line;                 /* number of the line that was read last */
+    bool ended;                  /* nothing more comes from the file */
+    json_t *record;              /* the line's object */
+    bool given;                  /* its text was read */
 };
 
 /* ---- bytes ------------------------------------------------------------------------------------------------------- */
@@ -63,8 +63,8 @@ qsr_status qsr_documents_open(const char *path, qsr_documents **ret, qsr_error *
 {
     const char *kind = qsr_documents_kind(path);
     if (!kind)
-        return qsr_fail(e, QSR_E_INPUT, "%s: a text is called .txt or .jsonl, and .gz or .zst after that where it is compressed",
-                        path);
+        return qsr_fail(e, QSR_E_INPUT,
+                        "%s: a text is called .txt or .jsonl, and .gz or .zst after that where it is compressed", path);
     qsr_documents *d = qsr_xcalloc(1, sizeof *d);
     d->reader.fd = -1;
     d->lines = strcmp(kind, "jsonl") == 0;
@@ -102,7 +102,8 @@ static qsr_status fill(qsr_documents *d, qsr_error *e)
     d->end -= d->begin;
     d->begin = 0;
     if (d->end > LINE_LIMIT)
-        return qsr_fail(e, QSR_E_INPUT, "%s:%zu: the line is longer than %d bytes", d->reader.path, d->line + 1, LINE_LIMIT);
+        return qsr_fail(e, QSR_E_INPUT, "%s:%zu: the line is longer than %d bytes", d->reader.path, d->line + 1,
+                        LINE_LIMIT);
     if (d->capacity - d->end < PIECE / 2) {
         d->capacity *= 2;
         d->buffer = qsr_xrealloc(d->buffer, d->capacity, 1);
@@ -148,7 +149,9 @@ static qsr_status read_record(qsr_documents *d, const char *line, size_t n, qsr_
     qsr_status status = qsr_json_record(d->reader.path, d->line, line, n, &d->record, e);
     if (status) return status;
     const json_t *text = json_object_get(d->record, "text");
-    const char *wrong = !json_is_object(d->record) ? "the line is not an object" : !text ? "there is no \"text\"" : "\"text\" is not a string";
+    const char *wrong = !json_is_object(d->record) ? "the line is not an object"
+                        : !text                    ? "there is no \"text\""
+                                                   : "\"text\" is not a string";
     if (json_is_string(text)) return QSR_OK;
     json_decref(d->record);
     d->record = NULL;

@@ -43,7 +43,8 @@ static qsr_status begin_member(gzip *g, bool *ret_more, qsr_error *e)
     }
     *ret_more = g->z.avail_in > 0;
     if (status) return status;
-    if (!*ret_more && !g->any) return qsr_fail(e, QSR_E_INPUT, "%s: the file is empty, not gzip data", g->codec.reader->path);
+    if (!*ret_more && !g->any)
+        return qsr_fail(e, QSR_E_INPUT, "%s: the file is empty, not gzip data", g->codec.reader->path);
     if (*ret_more && g->any && inflateReset(&g->z) != Z_OK) return damaged(g, "zlib refuses to go on", e);
     g->inside = *ret_more;
     return QSR_OK;
@@ -53,7 +54,8 @@ static qsr_status inflate_some(gzip *g, qsr_error *e)
 {
     qsr_status status = refill(g, e);
     if (status) return status;
-    if (!g->z.avail_in) return qsr_fail(e, QSR_E_INPUT, "%s: truncated: the gzip data ends too early", g->codec.reader->path);
+    if (!g->z.avail_in)
+        return qsr_fail(e, QSR_E_INPUT, "%s: truncated: the gzip data ends too early", g->codec.reader->path);
     const int code = inflate(&g->z, Z_NO_FLUSH);
     if (code == Z_MEM_ERROR) return qsr_fail_nomem(e, "decompression", 0);
     if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR)

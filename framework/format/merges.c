@@ -91,7 +91,8 @@ static size_t count_lines(const char *text, size_t n)
 }
 
 /* Lines "a b" by rank; the first may be "#version: 0.2"; empty lines are skipped. */
-static qsr_status read_lines(const char *path, const char *text, size_t n, const qsr_vocabulary *v, qsr_merges *m, qsr_error *e)
+static qsr_status read_lines(const char *path, const char *text, size_t n, const qsr_vocabulary *v, qsr_merges *m,
+                             qsr_error *e)
 {
     qsr_status status = make_table(m, count_lines(text, n), e);
     size_t line = 1;
@@ -162,7 +163,8 @@ static qsr_status check_splitting(const char *path, const json_t *root, qsr_erro
     if (json_array_size(list) == 1) pre = json_array_get(list, 0);
     const char *type = json_string_value(json_object_get(pre, "type"));
     if (!type || strcmp(type, "ByteLevel") != 0) return unsupported(e, path, "pre_tokenizer is not ByteLevel alone");
-    if (json_is_true(json_object_get(pre, "add_prefix_space"))) return unsupported(e, path, "pre_tokenizer.add_prefix_space is set");
+    if (json_is_true(json_object_get(pre, "add_prefix_space")))
+        return unsupported(e, path, "pre_tokenizer.add_prefix_space is set");
     if (json_is_false(json_object_get(pre, "use_regex"))) return unsupported(e, path, "pre_tokenizer.use_regex is false");
     return QSR_OK;
 }

@@ -4,12 +4,12 @@
 #include "format/vocabulary.h"
 
 typedef struct {
-    uint64_t pair; /* left << 32 | right; UINT64_MAX: a free slot */
+    uint64_t pair;     /* left << 32 | right; UINT64_MAX: a free slot */
     uint32_t rank, id; /* lower ranks first; what the pair becomes */
 } qsr_merge;
 
 typedef struct {
-    qsr_merge *slots; /* open addressing */
+    qsr_merge *slots;      /* open addressing */
     size_t n_slots, count; /* n_slots: a power of two, at least twice the count */
     unsigned shift;        /* 64 - log2(n_slots) */
     uint32_t largest;      /* id that a merge makes; 0: none */

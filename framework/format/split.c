@@ -8,8 +8,8 @@
 #include "base/arena.h"
 
 #define BLANK "\\x09-\\x0d\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-static const char pattern[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" BLANK "\\p{L}\\p{N}]+|[" BLANK "]+(?![^" BLANK
-                              "])|[" BLANK "]+";
+static const char pattern[] =
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" BLANK "\\p{L}\\p{N}]+|[" BLANK "]+(?![^" BLANK "])|[" BLANK "]+";
 
 struct qsr_splitter {
     pcre2_code *code;
@@ -31,7 +31,8 @@ qsr_status qsr_splitter_new(qsr_splitter **ret, qsr_error *e)
     int code;
     size_t place;
     qsr_splitter *s = qsr_xcalloc(1, sizeof *s);
-    s->code = pcre2_compile((PCRE2_SPTR)pattern, sizeof pattern - 1, PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &code, &place, NULL);
+    s->code =
+        pcre2_compile((PCRE2_SPTR)pattern, sizeof pattern - 1, PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &code, &place, NULL);
     if (!s->code) {
         qsr_splitter_free(s);
         return fail(e, "preparing to split", code);
@@ -65,22 +66,12 @@ void qsr_splitter_plain(qsr_splitter *s, bool on) { s->plain = on; }
 
 enum { OTHER, LETTER, DIGIT, SPACE, WIDE };
 
-static int kind_of(unsigned char c)
+static inline int kind_of(unsigned char c)
 {
-    static const unsigned char kinds[128] = {
-        ['\t'] = SPACE, ['\n'] = SPACE, ['\v'] = SPACE, ['\f'] = SPACE, ['\r'] = SPACE, [' '] = SPACE,
-        ['0'] = DIGIT, ['1'] = DIGIT, ['2'] = DIGIT, ['3'] = DIGIT, ['4'] = DIGIT,
-        ['5'] = DIGIT, ['6'] = DIGIT, ['7'] = DIGIT, ['8'] = DIGIT, ['9'] = DIGIT,
-        ['A'] = LETTER, ['B'] = LETTER, ['C'] = LETTER, ['D'] = LETTER, ['E'] = LETTER, ['F'] = LETTER, ['G'] = LETTER,
-        ['H'] = LETTER, ['I'] = LETTER, ['J'] = LETTER, ['K'] = LETTER, ['L'] = LETTER, ['M'] = LETTER, ['N'] = LETTER,
-        ['O'] = LETTER, ['P'] = LETTER, ['Q'] = LETTER, ['R'] = LETTER, ['S'] = LETTER, ['T'] = LETTER, ['U'] = LETTER,
-        ['V'] = LETTER, ['W'] = LETTER, ['X'] = LETTER, ['Y'] = LETTER, ['Z'] = LETTER,
-        ['a'] = LETTER, ['b'] = LETTER, ['c'] = LETTER, ['d'] = LETTER, ['e'] = LETTER, ['f'] = LETTER, ['g'] = LETTER,
-        ['h'] = LETTER, ['i'] = LETTER, ['j'] = LETTER, ['k'] = LETTER, ['l'] = LETTER, ['m'] = LETTER, ['n'] = LETTER,
-        ['o'] = LETTER, ['p'] = LETTER, ['q'] = LETTER, ['r'] = LETTER, ['s'] = LETTER, ['t'] = LETTER, ['u'] = LETTER,
-        ['v'] = LETTER, ['w'] = LETTER, ['x'] = LETTER, ['y'] = LETTER, ['z'] = LETTER,
-    };
-    return c < 128 ? kinds[c] : WIDE;
+    if ((unsigned char)((c | 0x20) - 'a') < 26) return LETTER;
+    if ((unsigned char)(c - '0') < 10) return DIGIT;
+    if (c == ' ' || (unsigned char)(c - '\t') < 5) return SPACE;
+    return c < 0x80 ? OTHER : WIDE;
 }
 
 /* The end of a word of ASCII letters, digits or signs, maybe with the blank before it, that ASCII follows. 0: the pattern must

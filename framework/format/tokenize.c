@@ -90,7 +90,8 @@ static qsr_status look_at(const qsr_strings *paths, qsr_tokenize_state *state, q
     return QSR_OK;
 }
 
-qsr_status qsr_tokenize(qsr_tokenizer *t, const qsr_strings *paths, const qsr_tokenize_sink *sink, qsr_tokenize_state *ret, qsr_error *e)
+qsr_status qsr_tokenize(qsr_tokenizer *t, const qsr_strings *paths, const qsr_tokenize_sink *sink, qsr_tokenize_state *ret,
+                        qsr_error *e)
 {
     work w = {.tokenizer = t, .sink = sink, .state = ret};
     *ret = (qsr_tokenize_state){0};

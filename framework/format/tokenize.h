@@ -4,8 +4,8 @@
 #include "format/tokenizer.h"
 
 typedef struct {
-    const char *path;        /* of the file at hand */
-    size_t read, size;       /* bytes of all files, as they are on the disk, read so far, of how many */
+    const char *path;                  /* of the file at hand */
+    size_t read, size;                 /* bytes of all files, as they are on the disk, read so far, of how many */
     uint64_t documents, tokens, bytes; /* made so far; bytes of text, decompressed */
 } qsr_tokenize_state;
 
@@ -18,5 +18,6 @@ typedef struct {
 } qsr_tokenize_sink;
 
 /* Files in this order. Errors name the file. */
-qsr_status qsr_tokenize(qsr_tokenizer *, const qsr_strings *paths, const qsr_tokenize_sink *, qsr_tokenize_state *ret, qsr_error *e);
+qsr_status qsr_tokenize(qsr_tokenizer *, const qsr_strings *paths, const qsr_tokenize_sink *, qsr_tokenize_state *ret,
+                        qsr_error *e);
 #endif

@@ -17,8 +17,8 @@ struct qsr_tokenizer {
     qsr_bpe *bpe;
     qsr_splitter *splitter;
     uint32_t end;
-    char *text;     /* what has no ids yet, and QSR_BPE_PADDING bytes behind it */
-    char *shadow;   /* the same where it is no UTF-8, with signs in place of stray bytes; NULL until needed */
+    char *text;   /* what has no ids yet, and QSR_BPE_PADDING bytes behind it */
+    char *shadow; /* the same where it is no UTF-8, with signs in place of stray bytes; NULL until needed */
     size_t n, capacity, shadow_capacity;
     size_t patience; /* wait for so many bytes: a word without an end need not be split again for each piece */
 };

@@ -16,8 +16,8 @@ qsr_status qsr_tokens_out_check(const char *path, uint32_t largest, qsr_error *e
     if (!bin && !qsr_ends_with(path, ".npy"))
         return qsr_fail(e, QSR_E_INPUT, "%s: tokens are written as .npy or as .bin (nanoGPT's uint16)", path);
     if (bin && largest > UINT16_MAX)
-        return qsr_fail(e, QSR_E_INPUT, "%s: a .bin holds ids up to %d, this vocabulary has %u: write a .npy", path, UINT16_MAX,
-                        largest);
+        return qsr_fail(e, QSR_E_INPUT, "%s: a .bin holds ids up to %d, this vocabulary has %u: write a .npy", path,
+                        UINT16_MAX, largest);
     return QSR_OK;
 }
 
@@ -33,7 +33,8 @@ static qsr_status put_header(qsr_tokens_out *t, bool again, qsr_error *e)
 
 qsr_status qsr_tokens_out_open(qsr_tokens_out *t, const char *path, uint32_t largest, qsr_error *e)
 {
-    *t = (qsr_tokens_out){.file = {.fd = -1}, .npy = !qsr_ends_with(path, ".bin"), .dtype = largest > UINT16_MAX ? QSR_U32 : QSR_U16};
+    *t = (qsr_tokens_out){
+        .file = {.fd = -1}, .npy = !qsr_ends_with(path, ".bin"), .dtype = largest > UINT16_MAX ? QSR_U32 : QSR_U16};
     qsr_status status = qsr_tokens_out_check(path, largest, e);
     if (!status) status = qsr_writer_open(&t->file, path, e);
     if (!status && t->npy) status = put_header(t, false, e);

@@ -52,7 +52,8 @@ static qsr_status take_llmc(part *p, uint32_t magic, qsr_error *e)
         return qsr_fail(e, QSR_E_INPUT, "truncated: %zu bytes end inside llm.c's header of %d", p->map.size, LLMC_HEADER);
     const uint32_t has = read_u32(p->map.bytes + 4), count = read_u32(p->map.bytes + 8);
     if (has != version)
-        return qsr_fail(e, QSR_E_INPUT, "version %u of llm.c's token files with magic %u; version %u is known", has, magic, version);
+        return qsr_fail(e, QSR_E_INPUT, "version %u of llm.c's token files with magic %u; version %u is known", has, magic,
+                        version);
     if ((p->map.size - LLMC_HEADER) / width != count || (p->map.size - LLMC_HEADER) % width)
         return qsr_fail(e, QSR_E_INPUT, "the header says %u tokens of %zu bytes, but %zu bytes follow it", count, width,
                         p->map.size - LLMC_HEADER);
@@ -69,7 +70,8 @@ static qsr_status take_bin(part *p, qsr_error *e)
     if (llmc_other(magic) && p->map.size >= LLMC_HEADER)
         return qsr_fail(e, QSR_E_INPUT, "magic %u: this is %s of llm.c, not tokens", magic, llmc_other(magic));
     if (p->map.size % 2)
-        return qsr_fail(e, QSR_E_INPUT, "%zu bytes are an odd number: neither uint16 tokens nor a file of llm.c", p->map.size);
+        return qsr_fail(e, QSR_E_INPUT, "%zu bytes are an odd number: neither uint16 tokens nor a file of llm.c",
+                        p->map.size);
     p->dtype = QSR_U16;
     p->data = (const char *)p->map.bytes;
     p->count = p->map.size / 2;

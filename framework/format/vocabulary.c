@@ -20,10 +20,10 @@ struct qsr_vocabulary {
     qsr_arena arena;
     const char *folder, *path;
     bool tokenizer_json;
-    size_t size;       /* one more than the largest id */
-    token *tokens;     /* [size], by id; holes have no spelling */
-    uint32_t *slots;   /* [n_slots] id + 1 by spelling, open addressing; 0: free */
-    size_t n_slots;    /* a power of two, at least twice the number of tokens */
+    size_t size;     /* one more than the largest id */
+    token *tokens;   /* [size], by id; holes have no spelling */
+    uint32_t *slots; /* [n_slots] id + 1 by spelling, open addressing; 0: free */
+    size_t n_slots;  /* a power of two, at least twice the number of tokens */
 };
 
 /* ---- by spelling ------------------------------------------------------------------------------------------------- */
@@ -89,7 +89,8 @@ static qsr_status add_token(qsr_vocabulary *v, const char *spelling, const json_
     if (before >= 0 && (size_t)before != id)
         return qsr_fail(e, QSR_E_INPUT, "%s: '%.60s' has the ids %lld and %zu", v->path, spelling, (long long)before, id);
     if (before < 0 && other->spelling)
-        return qsr_fail(e, QSR_E_INPUT, "%s: '%.60s' and '%.60s' both have the id %zu", v->path, other->spelling, spelling, id);
+        return qsr_fail(e, QSR_E_INPUT, "%s: '%.60s' and '%.60s' both have the id %zu", v->path, other->spelling, spelling,
+                        id);
     put_token(v, id, spelling, literal);
     return QSR_OK;
 }
@@ -128,10 +129,10 @@ static qsr_status add_tokens(qsr_vocabulary *v, const json_t *map, const json_t 
     size_t i;
     qsr_status status = make_room(v, map, added, e);
     if (status) return status;
-    json_object_foreach((json_t *)(uintptr_t)map, spelling, value)
-        if ((status = add_token(v, spelling, value, false, e))) return status;
-    json_array_foreach(added, i, value)
-        if ((status = add_token(v, content_of(value), json_object_get(value, "id"), true, e))) return status;
+    json_object_foreach((json_t *)(uintptr_t)map, spelling,
+                        value) if ((status = add_token(v, spelling, value, false, e))) return status;
+    json_array_foreach(added, i, value) if ((status = add_token(v, content_of(value), json_object_get(value, "id"), true,
+                                                                e))) return status;
     return QSR_OK;
 }
 
@@ -166,7 +167,8 @@ static qsr_status choose_file(qsr_vocabulary *v, qsr_error *e)
     v->path = v->tokenizer_json ? all : map;
     if (v->tokenizer_json || qsr_exists(map)) return QSR_OK;
     if (!qsr_is_folder(v->folder)) return qsr_fail(e, QSR_E_INPUT, "%s is not a folder", v->folder);
-    return qsr_fail(e, QSR_E_INPUT, "%s has no tokenizer: neither vocab.json with merges.txt nor tokenizer.json", v->folder);
+    return qsr_fail(e, QSR_E_INPUT, "%s has no tokenizer: neither vocab.json with merges.txt nor tokenizer.json",
+                    v->folder);
 }
 
 qsr_status qsr_vocabulary_open(const char *folder, qsr_vocabulary **ret, qsr_error *e)
@@ -209,7 +211,8 @@ static int64_t end_in(const json_t *config)
 {
     const json_t *value = json_object_get(config, "eos_token_id"), *size = json_object_get(config, "vocab_size");
     if (json_is_array(value)) value = json_array_get(value, 0);
-    const json_int_t id = json_integer_value(value), limit = json_is_integer(size) ? json_integer_value(size) : QSR_TOKEN_LIMIT;
+    const json_int_t id = json_integer_value(value),
+                     limit = json_is_integer(size) ? json_integer_value(size) : QSR_TOKEN_LIMIT;
     return json_is_integer(value) && id >= 0 && id < limit && id < QSR_TOKEN_LIMIT ? id : -1;
 }
 
@@ -245,10 +248,11 @@ qsr_status qsr_vocabulary_end(const qsr_vocabulary *v, uint32_t *ret_id, qsr_err
     if (id < 0) id = qsr_vocabulary_find(v, usual, sizeof usual - 1);
     if (id < 0) id = qsr_config_end(v->folder);
     if (id < 0)
-        return qsr_fail(e, QSR_E_INPUT,
-                        "%s: no token ends a text: tokenizer_config.json names no eos_token of this vocabulary, it has no %s, "
-                        "and config.json has no eos_token_id below its vocab_size",
-                        v->path, usual);
+        return qsr_fail(
+            e, QSR_E_INPUT,
+            "%s: no token ends a text: tokenizer_config.json names no eos_token of this vocabulary, it has no %s, "
+            "and config.json has no eos_token_id below its vocab_size",
+            v->path, usual);
     *ret_id = (uint32_t)id;
     return QSR_OK;
 }

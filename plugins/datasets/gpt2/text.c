@@ -52,7 +52,8 @@ static qsr_status digest(const work *w, qsr_digest *ret, qsr_error *e)
 /* The first place that can be written; NULL: none. */
 static const char *cache_folder(qsr_arena *arena)
 {
-    static const char *const places[][2] = {{"QUASAR_CACHE", "tokens"}, {"XDG_CACHE_HOME", "quasar/tokens"}, {"HOME", ".cache/quasar/tokens"}};
+    static const char *const places[][2] = {
+        {"QUASAR_CACHE", "tokens"}, {"XDG_CACHE_HOME", "quasar/tokens"}, {"HOME", ".cache/quasar/tokens"}};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         const char *root = getenv(places[i][0]);
         if (!root || !*root) continue;
@@ -105,8 +106,9 @@ static qsr_status note(void *arg, const qsr_tokenize_state *s, qsr_error *e)
     (void)e;
     if (now < w->noted) return QSR_OK;
     w->noted = now + NOTE_S;
-    w->host->log(w->host, QSR_LOG_NOTICE, "encoding text: %s of %s read, %llu tokens", qsr_size_text(s->read, done, sizeof done),
-                 qsr_size_text(s->size, all, sizeof all), (unsigned long long)s->tokens);
+    w->host->log(w->host, QSR_LOG_NOTICE, "encoding text: %s of %s read, %llu tokens",
+                 qsr_size_text(s->read, done, sizeof done), qsr_size_text(s->size, all, sizeof all),
+                 (unsigned long long)s->tokens);
     return QSR_OK;
 }
 
@@ -137,7 +139,8 @@ static int take_lock(const work *w, const char *path)
         int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         if (fd < 0) return -1;
         if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-            if (errno == EWOULDBLOCK) w->host->log(w->host, QSR_LOG_NOTICE, "another process encodes the same text: waiting for it");
+            if (errno == EWOULDBLOCK)
+                w->host->log(w->host, QSR_LOG_NOTICE, "another process encodes the same text: waiting for it");
             if (flock(fd, LOCK_EX) != 0) {
                 close(fd);
                 return -1;
@@ -156,8 +159,7 @@ static qsr_status encode_into_cache(work *w, const char *folder, const char *pat
     if (!is_made(path)) {
         remove_old(folder);
         status = encode(w, path, e);
-        if (status == QSR_E_IO)
-            qsr_context(e, "encoding text (QUASAR_CACHE names another folder for it)");
+        if (status == QSR_E_IO) qsr_context(e, "encoding text (QUASAR_CACHE names another folder for it)");
     }
     if (fd >= 0) {
         unlink(lock);
@@ -173,7 +175,8 @@ static qsr_status encode_for_now(work *w, qsr_arena *arena, gpt2_text *ret, qsr_
     const int fd = mkstemps(path, 4);
     if (fd < 0) return qsr_fail_errno(e, "write", path);
     close(fd);
-    w->host->log(w->host, QSR_LOG_WARNING, "no cache folder can be written, so text is encoded anew each time: set QUASAR_CACHE");
+    w->host->log(w->host, QSR_LOG_WARNING,
+                 "no cache folder can be written, so text is encoded anew each time: set QUASAR_CACHE");
     qsr_status status = encode(w, path, e);
     if (status) unlink(path);
     ret->path = path;
@@ -192,8 +195,8 @@ static qsr_status find_or_make(work *w, qsr_arena *arena, gpt2_text *ret, qsr_er
     return is_made(ret->path) ? QSR_OK : encode_into_cache(w, folder, ret->path, arena, e);
 }
 
-qsr_status gpt2_text_encode(const qsr_host *host, const qsr_strings *texts, const char *folder, size_t vocabulary, qsr_arena *arena,
-                            gpt2_text *ret, qsr_error *e)
+qsr_status gpt2_text_encode(const qsr_host *host, const qsr_strings *texts, const char *folder, size_t vocabulary,
+                            qsr_arena *arena, gpt2_text *ret, qsr_error *e)
 {
     work w = {.host = host};
     *ret = (gpt2_text){0};
@@ -202,8 +205,10 @@ qsr_status gpt2_text_encode(const qsr_host *host, const qsr_strings *texts, cons
     if (status) return status;
     ret->end = qsr_tokenizer_end(w.tokenizer);
     if (qsr_tokenizer_largest(w.tokenizer) >= vocabulary)
-        status = qsr_fail(e, QSR_E_INPUT, "%s: ids up to %u, outside the model's vocabulary of %zu: do tokenizer and model belong together?",
-                          qsr_vocabulary_path(qsr_tokenizer_vocabulary(w.tokenizer)), qsr_tokenizer_largest(w.tokenizer), vocabulary);
+        status = qsr_fail(
+            e, QSR_E_INPUT,
+            "%s: ids up to %u, outside the model's vocabulary of %zu: do tokenizer and model belong together?",
+            qsr_vocabulary_path(qsr_tokenizer_vocabulary(w.tokenizer)), qsr_tokenizer_largest(w.tokenizer), vocabulary);
     if (!status) status = find_or_make(&w, arena, ret, e);
     qsr_tokenizer_close(w.tokenizer);
     return status;

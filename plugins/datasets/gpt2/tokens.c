@@ -52,7 +52,10 @@ void gpt2_tokens_close(gpt2_tokens *t)
     *t = (gpt2_tokens){0};
 }
 
-void gpt2_tokens_read(const gpt2_tokens *t, size_t begin, size_t n, int64_t *ids) { qsr_tokens_read(t->file, begin, n, ids); }
+void gpt2_tokens_read(const gpt2_tokens *t, size_t begin, size_t n, int64_t *ids)
+{
+    qsr_tokens_read(t->file, begin, n, ids);
+}
 
 /* ---- what they stand for ----------------------------------------------------------------------------------------- */
 

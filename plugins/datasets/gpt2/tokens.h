@@ -10,7 +10,8 @@ typedef struct {
 } gpt2_tokens;
 
 /* Files and patterns; every id must be below `vocabulary`. On failure nothing stays open. */
-qsr_status gpt2_tokens_open(const qsr_strings *files, const char *folder, size_t vocabulary, gpt2_tokens *ret, qsr_error *e);
+qsr_status gpt2_tokens_open(const qsr_strings *files, const char *folder, size_t vocabulary, gpt2_tokens *ret,
+                            qsr_error *e);
 void gpt2_tokens_close(gpt2_tokens *); /* {0} is fine */
 /* [any] ids[0..n) = the tokens from `begin` on; begin + n must not exceed the count. */
 void gpt2_tokens_read(const gpt2_tokens *, size_t begin, size_t n, int64_t *ids);
