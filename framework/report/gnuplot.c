@@ -47,7 +47,7 @@ void qsr_gnuplot_quote(qsr_text *out, const char *text)
         uint32_t c = 0;
         size_t length = qsr_utf8_at(text, n, &c);
         if (c == '\'')
-            qsr_text_puts(out, "''");
+            qsr_text_puts(out, "’");
         else if (!length || c < 0x20 || (c >= 0x7f && c < 0xa0))
             qsr_text_puts(out, length ? " " : "?");
         else

@@ -13,6 +13,6 @@ bool qsr_gnuplot_present(void);
 qsr_status qsr_gnuplot_run(const char *folder, const char *script, double seconds, qsr_error *e);
 
 /* A string of a script, in single quotes, in which gnuplot substitutes nothing; control characters become blanks, bytes that are
- * no UTF-8 question marks. */
+ * no UTF-8 question marks, and ' becomes ’, since gnuplot does not read '' alike everywhere in a string. */
 void qsr_gnuplot_quote(qsr_text *out, const char *text);
 #endif

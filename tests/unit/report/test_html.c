@@ -53,7 +53,7 @@ static void words_of_a_shell_are_words(void **state)
 static void strings_of_a_script_are_strings(void **state)
 {
     (void)state;
-    static const char *const known[][2] = {{"it's `date` \"x\" @m", "'it''s `date` \"x\" @m'"}, {"a\nb\x1b", "'a b '"}, {"\xff é", "'? é'"}, {"\xc2\x85", "' '"}};
+    static const char *const known[][2] = {{"it's `date` \"x\" @m", "'it’s `date` \"x\" @m'"}, {"a\nb\x1b", "'a b '"}, {"\xff é", "'? é'"}, {"\xc2\x85", "' '"}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         qsr_text out = {0};
         qsr_gnuplot_quote(&out, known[i][0]);
