@@ -5,6 +5,8 @@ END_TO_END = \
 	tests/end-to-end/help.sh tests/end-to-end/man.sh tests/end-to-end/misspelt-key.sh tests/end-to-end/readme.sh \
 	tests/end-to-end/report.sh tests/end-to-end/rooms.sh tests/end-to-end/run.sh tests/end-to-end/stability.sh tests/end-to-end/latents.sh
 	tests/end-to-end/report.sh tests/end-to-end/text.sh tests/end-to-end/rooms.sh tests/end-to-end/run.sh tests/end-to-end/stability.sh
+	tests/end-to-end/help.sh tests/end-to-end/man.sh tests/end-to-end/misspelt-key.sh tests/end-to-end/page.sh tests/end-to-end/readme.sh \
+	tests/end-to-end/report.sh tests/end-to-end/rooms.sh tests/end-to-end/run.sh tests/end-to-end/stability.sh
 dist_check_SCRIPTS = $(END_TO_END)
 EXTRA_DIST += tests/end-to-end/lib.sh
 TESTS += $(END_TO_END)
