@@ -24,8 +24,8 @@ expect 0 check "$file" activation/topk
 said out "activation/relu"
 said out "activation/topk"
 
-expect 2 check dataset/activations
-said err "path"
+expect 1 check dataset/activations
+said out "needs \`path\`"
 expect 2 check activation/topk kk=3
 said err "kk"
 echo "not a plugin" >"$work/text.so"

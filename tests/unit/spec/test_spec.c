@@ -191,7 +191,7 @@ static void a_full_dump_writes_every_option(void **state)
         "dataset:\n  plugin: synthetic\n  seed: 0\n  skip_first: 0\n  shuffle: true\n  buffer: 65536\n  epochs: 0\n"
         "  d_in: 64\n  features: 256\n  l0: 8\n  noise: 0\n  firing: uniform\n"
         "sae:\n  d_sae: 64\n  normalize: token\n  pre_bias: auto\n  encoder_bias: auto\n  init: tied\n"
-        "  init_scale: 1\n  b_dec_init: mean\n"
+        "  init_scale: 1\n  b_dec_init: mean\n  screen: auto\n"
         "activation:\n  plugin: topk\n  k: 4\n  temperature: 1\n"
         "losses:\n  mse:\n    plugin: mse\n    coeff: 1\n"
         "train:\n  tokens: 8192\n  batch: 4096\n  lr: 0.0003\n  beta1: 0.9\n  beta2: 0.99\n  clip_norm: 1\n"
