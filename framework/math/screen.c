@@ -104,6 +104,8 @@ static size_t packed_words(const qsr_screen *s, size_t rows)
     return qsr_round_up(rows * pairs_of(s) + QSR_SCREEN_LANES, 16);
 }
 
+float qsr_screen_flushed(size_t d) { return ((float)d + 4) * 0x1p-124f; }
+
 size_t qsr_screen_scratch(const qsr_screen *s, size_t rows)
 {
     return packed_words(s, rows) + qsr_round_up(rows, 16) + qsr_round_up(s->n, WIDTH);
@@ -173,7 +175,7 @@ void qsr_screen_rows(const qsr_screen *s, const float *x, size_t rows, const flo
                      size_t ld, qsr_screened *ret)
 {
     uint32_t *packed = (uint32_t *)(void *)scratch;
-    *ret = (qsr_screened){.scale = scratch + packed_words(s, rows), .a = ((float)s->d + 4) * 0x1p-124f};
+    *ret = (qsr_screened){.scale = scratch + packed_words(s, rows), .a = qsr_screen_flushed(s->d)};
     ret->m = ret->scale + qsr_round_up(rows, 16);
     double ratio = pack_rows(s, x, rows, packed, ret->scale);
     bound_latents(s, ratio, bias, bias ? level_scales(ret->scale, rows) : 0, ret->m);

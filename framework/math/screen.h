@@ -55,6 +55,8 @@ typedef struct {
     float a;
 } qsr_screened;
 
+/* a, for rows of d columns. */
+float qsr_screen_flushed(size_t d);
 size_t qsr_screen_scratch(const qsr_screen *, size_t rows); /* floats */
 /* upper[r * ld + j] = U of row r and latent j. ret points into scratch. bias may be NULL. [any] */
 void qsr_screen_rows(const qsr_screen *, const float *x, size_t rows, const float *bias, float *scratch, float *upper,

@@ -46,6 +46,17 @@ static uint32_t kth_bits(const float *v, size_t n, size_t k, size_t *ret_ties)
     return prefix;
 }
 
+float qsr_select_cut(const float *v, size_t n, size_t k)
+{
+    size_t positive = 0, ties;
+    for (size_t i = 0; i < n; i++) positive += v[i] > 0;
+    if (positive < k) return 0;
+    uint32_t bits = kth_bits(v, n, k, &ties);
+    float cut;
+    memcpy(&cut, &bits, sizeof cut);
+    return cut;
+}
+
 static size_t select_any(const float *v, size_t n, size_t k, uint32_t *index)
 {
     size_t positive = 0;

@@ -12,6 +12,9 @@ size_t qsr_select_largest(const float *v, size_t n, size_t k, uint32_t *index);
  * where slack is NULL). 0: no positive bound was found. It is near the k-th largest: a few times k reach it. */
 float qsr_select_bound(const float *v, const float *slack, float factor, size_t n, size_t k);
 
+/* The k-th largest of the positive v[0..n), or 0 when fewer are positive. k >= 1. */
+float qsr_select_cut(const float *v, size_t n, size_t k);
+
 /* All v[i] >= bound, ascending: their indices and values. `room` is that of both arrays, some of which is needed for itself
  * (QSR_SELECT_LANES). SIZE_MAX: they do not fit. */
 size_t qsr_select_reaching(const float *v, size_t n, float bound, size_t room, uint32_t *index, float *value);

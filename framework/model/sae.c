@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/sizes.h"
 #include "math/rows.h"
+#include "math/select.h"
 #include "model/choose.h"
 
 static bool resolve(const char *word, bool otherwise)
@@ -23,6 +24,12 @@ static qsr_selection rule_of(const qsr_sae *sae, uint32_t mode)
     if (selection.rule == QSR_SELECT_BATCH && mode == QSR_EVAL)
         return (qsr_selection){.rule = QSR_SELECT_ABOVE, .k = selection.k, .scalar = selection.scalar};
     return selection;
+}
+
+static void find_rules(qsr_sae *sae)
+{
+    sae->rule[QSR_TRAIN] = rule_of(sae, QSR_TRAIN);
+    sae->rule[QSR_EVAL] = rule_of(sae, QSR_EVAL);
 }
 
 /* ---- screening --------------------------------------------------------------------------------------------------- */
@@ -44,7 +51,7 @@ static bool worth_it(const qsr_sae *sae, const qsr_selection *rule)
 /* sae.screen on this machine. The rules are those of evaluation, which every such activation has. */
 static qsr_status resolve_screen(const char *wanted, qsr_sae *sae, qsr_error *e)
 {
-    qsr_selection rule = rule_of(sae, QSR_EVAL);
+    const qsr_selection rule = sae->rule[QSR_EVAL];
     bool possible = qsr_screen_tiles_get() != NULL;
     sae->screened = strcmp(wanted, "off") != 0 && possible && worth_it(sae, &rule);
     if (strcmp(wanted, "bf16") != 0) return QSR_OK;
@@ -72,6 +79,7 @@ static qsr_status build(qsr_sae *sae, const qsr_plugin *plugin, const qsr_shape 
     sae->ops = plugin->ops;
     qsr_status status = qsr_made_create(plugin, shape, options, seed, sae->pool, &sae->activation, e);
     if (!status) status = qsr_params_alloc(shape->d_in, shape->d_sae, &sae->params, e);
+    if (!status) find_rules(sae);
     if (!status) status = resolve_screen(screen, sae, e);
     if (!status)
         status = qsr_packed_create(qsr_tiles_get(), sae->params.w_enc, shape->d_sae, shape->d_in, !sae->screened, &sae->packed, e);
@@ -119,8 +127,7 @@ void qsr_sae_free(qsr_sae *sae)
 
 void qsr_sae_refresh(qsr_sae *sae)
 {
-    sae->rule[QSR_TRAIN] = rule_of(sae, QSR_TRAIN);
-    sae->rule[QSR_EVAL] = rule_of(sae, QSR_EVAL);
+    find_rules(sae);
     qsr_packed_fill(&sae->packed, sae->pool);
     if (sae->screened) qsr_screen_fill(&sae->screen, sae->params.w_enc, sae->pool);
     if (sae->dec_norm) qsr_params_decoder_norms(&sae->params, sae->dec_norm, sae->pool);
@@ -205,6 +212,15 @@ void qsr_sae_input_norms(const qsr_sae *sae, const float *xc, size_t rows, qsr_e
     for (size_t r = 0; encoder->input_norm && r < rows; r++) encoder->input_norm[r] = qsr_row_norm(xc + r * d, d);
 }
 
+static void list_candidates(const float *pre, size_t rows, size_t d_sae, float floor, qsr_code *code)
+{
+    size_t n = 0;
+    for (size_t r = 0; r < rows; r++) {
+        n += qsr_select_reaching(pre + r * d_sae, d_sae, floor, d_sae + QSR_SELECT_LANES, code->latent + n, code->value + n);
+        code->row_begin[r + 1] = n;
+    }
+}
+
 /* From pre-activations to a code: by the host where the activation is a rule of its own, else by the activation. */
 static qsr_status select_entries(const qsr_sae *sae, uint32_t mode, const float *xc, size_t rows, size_t row0, size_t batch_rows,
                                  const qsr_encoder *encoder, qsr_code *code, qsr_error *e)
@@ -213,6 +229,10 @@ static qsr_status select_entries(const qsr_sae *sae, uint32_t mode, const float 
     in.pre = encoder->pre;
     code->rows = rows;
     code->row_begin[0] = 0;
+    if (encoder->candidates) {
+        list_candidates(encoder->pre, rows, sae->params.d_sae, encoder->floor, code);
+        return QSR_OK;
+    }
     if (sae->rule[mode].rule == QSR_SELECT_ROW) {
         qsr_choose_rows(&sae->params, sae->rule[mode].k, xc, rows, encoder->pre, code);
         return QSR_OK;
@@ -230,7 +250,8 @@ static double encode_sifting(const qsr_sae *sae, uint32_t mode, const float *xc,
     qsr_screen_rows(&sae->screen, xc, rows, p->encoder_bias ? p->b_enc : NULL, encoder->bounds, s.upper, p->d_sae, &s.bounds);
     double start = qsr_clock();
     code->rows = rows;
-    if (rule->rule == QSR_SELECT_ROW) qsr_sift_largest(&s, rule->k, code);
+    if (encoder->candidates) qsr_sift_candidates(&s, encoder->floor, code);
+    else if (rule->rule == QSR_SELECT_ROW) qsr_sift_largest(&s, rule->k, code);
     else qsr_sift_above(&s, rule->threshold, rule->scalar, code);
     encoder->sifted = s.count;
     return start;
@@ -240,7 +261,7 @@ qsr_status qsr_sae_encode(const qsr_sae *sae, uint32_t mode, const float *xc, si
                           qsr_encoder *encoder, qsr_code *code, qsr_error *e)
 {
     const qsr_params *p = &sae->params;
-    if (qsr_sae_sifts(sae, mode)) {
+    if (encoder->candidates ? sae->screened : qsr_sae_sifts(sae, mode)) {
         qsr_sae_input_norms(sae, xc, rows, encoder);
         encoder->selecting = -encode_sifting(sae, mode, xc, rows, encoder, code);
         encoder->selecting += qsr_clock();

@@ -43,6 +43,9 @@ typedef struct {
     float *pre;         /* [rows][d_sae] */
     float *scratch;     /* of products */
     double *input_norm; /* [rows], or NULL */
+    bool candidates;    /* of a batch rule: the code gets what may be kept, above floor, with bounds as in qsr_sift_candidates; without
+                           screening the value alone */
+    float floor;
     double selecting;   /* seconds of the last encode that went into the activation's choice */
     float *bounds, *again; /* of screening, or NULL */
     uint32_t *number;

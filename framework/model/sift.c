@@ -3,9 +3,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/sizes.h"
 #include "math/select.h"
 
-enum { ROOM = 2048 }; /* candidates of a row; with more it costs less to compute them all */
+enum { ROOM = 2048, LEAST_ROOM = 256 };
+
+/* A pre-activation on its own costs some 16 times what it costs in a full product. */
+size_t qsr_sift_room(size_t d_sae) { return qsr_min_size(ROOM, qsr_max_size(LEAST_ROOM, d_sae / 16)); }
 
 /* A rule as the two ways need it: what may be kept given bounds, and what is kept given values. */
 typedef struct {
@@ -54,7 +58,7 @@ static bool may_be_largest(const qsr_sifting *s, size_t r, size_t k, candidate_l
     c->n = qsr_select_reaching(upper, n, least_upper(bound, s->bounds.a), ROOM, c->latent, c->value);
     if (c->n > ROOM) return false;
     thin_out(&s->bounds, scale, k, c);
-    return true;
+    return c->n <= qsr_sift_room(n);
 }
 
 /* v > threshold and v <= U + a make U >= threshold - a, also once that is rounded, since U is a float. */
@@ -167,4 +171,34 @@ void qsr_sift_largest(qsr_sifting *s, size_t k, qsr_code *code) { sift(s, &(sift
 void qsr_sift_above(qsr_sifting *s, const float *threshold, float scalar, qsr_code *code)
 {
     sift(s, &(sift_rule){.threshold = threshold, .scalar = scalar}, s->p->d_sae, code);
+}
+
+/* ---- candidates of a batch --------------------------------------------------------------------------------------- */
+
+static bool all_bounded(const qsr_sifting *s)
+{
+    for (size_t r = 0; r < s->rows; r++)
+        if (isnan(s->bounds.scale[r])) return false;
+    return true;
+}
+
+void qsr_sift_candidates(qsr_sifting *s, float floor, qsr_code *code)
+{
+    size_t d_sae = s->p->d_sae, n = 0;
+    bool bounded = all_bounded(s);
+    s->count.rows += s->rows;
+    if (!bounded) {
+        qsr_product_all(s->product, s->xc, s->rows, s->p->encoder_bias ? s->p->b_enc : NULL, s->scratch, s->upper, d_sae);
+        s->count.full += s->rows;
+    }
+    code->rows = s->rows;
+    code->row_begin[0] = 0;
+    for (size_t r = 0; r < s->rows; r++) {
+        float twice = bounded ? 2 * s->bounds.scale[r] : 0;
+        size_t count = qsr_select_reaching(s->upper + r * d_sae, d_sae, floor, d_sae + QSR_SELECT_LANES, code->latent + n,
+                                           code->value + n);
+        for (size_t e = n; e < n + count; e++)
+            code->plane[0][e] = bounded ? code->value[e] - twice * s->bounds.m[code->latent[e]] : code->value[e];
+        code->row_begin[r + 1] = n += count;
+    }
 }

@@ -28,8 +28,14 @@ typedef struct {
     qsr_sift_count count; /* added to */
 } qsr_sifting;
 
+/* Candidates of a row, on average, beyond which a full product costs less. */
+size_t qsr_sift_room(size_t d_sae);
+
 /* The rows of `code` (row_begin, latent, value) by "k largest positive of a row" as in qsr_choose_rows. */
 void qsr_sift_largest(qsr_sifting *, size_t k, qsr_code *code);
+/* The latents of each row whose bound, as `value`, reaches `floor`, with the lower bound as plane[0]: what may be among the largest of a
+ * batch where the floor is known to lie below them. A block without bounds has its values as both. */
+void qsr_sift_candidates(qsr_sifting *, float floor, qsr_code *code);
 /* By "pre > threshold[j]", or > scalar where threshold is NULL. */
 void qsr_sift_above(qsr_sifting *, const float *threshold, float scalar, qsr_code *code);
 #endif

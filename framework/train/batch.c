@@ -59,6 +59,8 @@ static qsr_status encode(batch_run *run, size_t block, qsr_block_work *b, qsr_er
     qsr_learner *l = run->l;
     qsr_block_begin(b, &l->lanes[qsr_pool_worker()], block * l->block_rows, rows_of(l, block), l->d_in);
     qsr_sae_centre(&l->sae, rows_at(l, l->x, b), b->rows, b->xc);
+    b->lane->encoder.candidates = l->by_host;
+    b->lane->encoder.floor = run->pruning ? run->pruning->floor : 0;
     qsr_status status = qsr_sae_encode(&l->sae, QSR_TRAIN, b->xc, b->rows, b->row0, l->batch, &b->lane->encoder, &b->lane->code, e);
     qsr_stopwatch_lap(&b->watch, QSR_PHASE_ENCODE);
     if (!status) status = qsr_code_assign(&b->lane->code, &b->own, e);
@@ -267,6 +269,9 @@ static qsr_status run_blocks(batch_run *run, bool gradients, qsr_error *e)
     return QSR_OK;
 }
 
+/* A batch's threshold is rarely this much lower than that of the batch before. */
+static const float GUESS = 0.95f;
+
 /* ---- the batch --------------------------------------------------------------------------------------------------- */
 
 static qsr_status decide_together(qsr_learner *l, qsr_pruning *pruning, qsr_error *e)
@@ -341,21 +346,32 @@ static void drop_kept(qsr_learner *l)
     for (size_t b = 0; l->kept && b < l->n_blocks; b++) qsr_code_free(&l->kept[b]);
 }
 
-static qsr_status run_forward(qsr_learner *l, qsr_error *e)
+/* Forward where rows decide together. QSR_END: the guess was too high. */
+static qsr_status run_coupled(qsr_learner *l, float guess, qsr_error *e)
 {
     batch_run run = {.l = l};
     qsr_pruning pruning;
     qsr_first_error_init(&run.failed);
-    if (l->coupled) {
-        qsr_pruning_begin(&pruning, l);
-        run.pruning = &pruning;
-    }
-    qsr_status status = run_blocks(&run, !l->keep, e);
-    if (l->coupled) {
-        if (!status) status = decide_together(l, &pruning, e);
-        qsr_pruning_end(&pruning);
-    }
+    qsr_pruning_begin(&pruning, l, guess);
+    run.pruning = &pruning;
+    qsr_status status = run_blocks(&run, false, e);
+    if (!status) status = decide_together(l, &pruning, e);
+    l->guess = status ? 0 : pruning.threshold * GUESS;
+    qsr_pruning_end(&pruning);
     return status;
+}
+
+static qsr_status run_forward(qsr_learner *l, qsr_error *e)
+{
+    if (l->coupled) {
+        qsr_status status = run_coupled(l, l->guess, e);
+        if (status != QSR_END) return status;
+        drop_kept(l);
+        return run_coupled(l, 0, e);
+    }
+    batch_run run = {.l = l};
+    qsr_first_error_init(&run.failed);
+    return run_blocks(&run, !l->keep, e);
 }
 
 qsr_status qsr_batch_run(qsr_learner *l, qsr_error *e)

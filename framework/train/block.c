@@ -4,15 +4,18 @@
 
 #include "base/arena.h"
 #include "base/sizes.h"
+#include "math/select.h"
 
 qsr_status qsr_lane_create(const qsr_sae *sae, size_t rows, uint32_t planes, qsr_lane *ret, qsr_error *e)
 {
     size_t d_sae = sae->params.d_sae, entries;
     *ret = (qsr_lane){0};
-    if (!qsr_mul_size(rows, d_sae, &entries)) return qsr_fail_nomem(e, "a block of codes", SIZE_MAX);
+    if (!qsr_mul_size(rows, d_sae, &entries) || !qsr_add_size(entries, QSR_SELECT_LANES, &entries))
+        return qsr_fail_nomem(e, "a block of codes", SIZE_MAX);
     qsr_status status = qsr_encoder_create(sae, rows, &ret->encoder, e);
     if (!status) status = qsr_code_alloc(rows, d_sae, entries, planes, &ret->code, e);
     if (status) qsr_lane_destroy(ret);
+    else ret->code.capacity = rows * d_sae;
     return status;
 }
 

@@ -20,7 +20,7 @@ enum { QSR_MOST_STREAMS = 64 };
 /* What one thread works in: a block's pre-activations, and a code with room for all of them. */
 typedef struct {
     qsr_encoder encoder;
-    qsr_code code;       /* capacity rows * d_sae */
+    qsr_code code;       /* capacity rows * d_sae, and what qsr_select_reaching asks for beyond */
 } qsr_lane;
 
 qsr_status qsr_lane_create(const qsr_sae *, size_t rows, uint32_t planes, qsr_lane *ret, qsr_error *e);

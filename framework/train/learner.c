@@ -71,6 +71,7 @@ static void plan(qsr_learner *l)
 {
     uint64_t caps = l->spec->activation.plugin->caps;
     l->coupled = caps & QSR_CAP_ROWS_COUPLED;
+    l->by_host = l->coupled && l->sae.rule[QSR_TRAIN].rule == QSR_SELECT_BATCH;
     l->keep = l->coupled;
     l->wants = (qsr_block_wants){.active = caps & QSR_CAP_SURROGATE, .params = l->n_params};
     for (size_t i = 0; i < l->n_losses; i++) {
@@ -89,10 +90,11 @@ static bool losses_want_norms(const qsr_spec *spec)
 static qsr_status create_work(qsr_learner *l, qsr_error *e)
 {
     size_t threads = qsr_min_size(qsr_pool_threads(l->pool), l->n_blocks), block = l->block_rows * l->d_in;
+    uint32_t planes = l->by_host ? l->sae.screened : l->sae.ops->planes; /* a lower bound beside the upper one */
     qsr_status status = QSR_OK;
     l->lanes = qsr_xcalloc(qsr_pool_threads(l->pool), sizeof *l->lanes);
     for (; !status && l->n_lanes < qsr_pool_threads(l->pool); l->n_lanes++)
-        status = qsr_lane_create(&l->sae, l->block_rows, l->sae.ops->planes, &l->lanes[l->n_lanes], e);
+        status = qsr_lane_create(&l->sae, l->block_rows, planes, &l->lanes[l->n_lanes], e);
     if (status) return status;
     size_t most = qsr_min_size(qsr_max_size(threads, QSR_BLOCKS_IN_FLIGHT), l->n_blocks);
     l->work = qsr_xcalloc(most, sizeof *l->work);

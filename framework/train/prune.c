@@ -5,11 +5,25 @@
 
 #include "base/arena.h"
 #include "base/sizes.h"
+#include "train/together.h"
 
-void qsr_pruning_begin(qsr_pruning *p, qsr_learner *l)
+/* A floor of 0 for values, and for bounds beneath it by what they may be off. */
+static void begin_by_host(qsr_pruning *p, float guess)
+{
+    const qsr_learner *l = p->learner;
+    p->limit = SIZE_MAX;
+    qsr_mul_size(l->sae.rule[QSR_TRAIN].k, l->batch, &p->limit);
+    if (l->sae.screened) p->a = qsr_screen_flushed(l->d_in);
+    p->guess = guess;
+    p->guessed = guess > 0;
+    p->floor = p->guessed ? guess : -4 * p->a;
+}
+
+void qsr_pruning_begin(qsr_pruning *p, qsr_learner *l, float guess)
 {
     *p = (qsr_pruning){.learner = l, .limit = SIZE_MAX, .filled = qsr_xcalloc(l->n_blocks, sizeof(bool))};
-    if (l->sae.ops->keep_limit) p->limit = l->sae.ops->keep_limit(l->sae.activation->instance, l->batch);
+    if (l->by_host) begin_by_host(p, guess);
+    else if (l->sae.ops->keep_limit) p->limit = l->sae.ops->keep_limit(l->sae.activation->instance, l->batch);
 }
 
 void qsr_pruning_end(qsr_pruning *p) { free(p->filled); }
@@ -97,12 +111,18 @@ qsr_status qsr_pruning_add(qsr_pruning *p, size_t block, qsr_code *candidates, q
 {
     qsr_learner *l = p->learner;
     qsr_status status = QSR_OK;
-    if (entries_of(candidates) > p->limit) status = thin_out(l, candidates, block * l->block_rows, e);
+    if (!l->by_host && entries_of(candidates) > p->limit) status = thin_out(l, candidates, block * l->block_rows, e);
     if (!status) status = qsr_code_copy(candidates, &l->kept[block], e);
     if (status) return status;
     p->filled[block] = true;
     p->stored += entries_of(&l->kept[block]);
-    return p->limit < SIZE_MAX / 2 && p->stored > 2 * p->limit ? prune_kept(p, false, e) : QSR_OK;
+    if (p->limit >= SIZE_MAX / 2 || p->stored <= 2 * p->limit) return QSR_OK;
+    return l->by_host ? qsr_together_tighten(p, e) : prune_kept(p, false, e);
 }
 
-qsr_status qsr_pruning_decide(qsr_pruning *p, qsr_error *e) { return prune_kept(p, true, e); }
+/* Where the host decides, the plugin sees what stays: its state follows. */
+qsr_status qsr_pruning_decide(qsr_pruning *p, qsr_error *e)
+{
+    qsr_status status = p->learner->by_host ? qsr_together_decide(p, e) : QSR_OK;
+    return status ? status : prune_kept(p, true, e);
+}
