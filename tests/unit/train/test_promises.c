@@ -97,6 +97,7 @@ static void prune_runs_alone(void **state)
                                 "sae: {d_sae: %d, normalize: none}\ntrain: {tokens: 3000, batch: %d}\n",
                                 D_SAE, BATCH);
     qsr_learner *l = make_learner(spec, 3);
+    l->by_host = false; /* as with an activation whose rule the host does not know */
     wrapped.forward = slow_forward;
     wrapped.prune = lonely_prune;
     step(l);
