@@ -1,5 +1,6 @@
 #include "exchange/fold.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
@@ -73,6 +74,17 @@ void qsr_fold_finetuning(qsr_pretrained *p)
     const float *factor = p->weights[QSR_FINETUNING].data;
     for (size_t j = 0; j < p->d_sae; j++) scale_one(&p->weights[QSR_W_DEC], j, p->d_in, factor[j]);
     qsr_taken_free(&p->weights[QSR_FINETUNING]);
+}
+
+void qsr_fold_gates(qsr_pretrained *p)
+{
+    qsr_taken *b_enc = &p->weights[QSR_B_ENC];
+    for (size_t j = 0; j < p->d_sae; j++) {
+        scale_one(&p->weights[QSR_W_ENC], j, p->d_in, exp(p->weights[QSR_R_MAG].data[j]));
+        b_enc->data[j] = p->weights[QSR_B_MAG].data[j];
+    }
+    for (size_t i = QSR_B_GATE; i <= QSR_R_MAG; i++) qsr_taken_free(&p->weights[i]);
+    p->rule = QSR_RULE_RELU;
 }
 
 void qsr_fold_pre_bias(qsr_pretrained *p, bool pre_bias)

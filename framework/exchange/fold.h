@@ -15,6 +15,9 @@ void qsr_fold_latents(qsr_pretrained *, const double *nu);
  * rule that looks at each latent alone: QSR_E_UNSUPPORTED for top-k without, which would select others. */
 qsr_status qsr_fold_norms(qsr_pretrained *, double *nu, qsr_error *e);
 
+/* A gated SAE's magnitudes as plain pre-activations: W_enc rows *= exp(r_mag), b_enc = b_mag; the gates are gone, the rule is relu. */
+void qsr_fold_gates(qsr_pretrained *);
+
 /* For running: `rescale` and finetuning factors done once and for all. */
 void qsr_fold_rescaling(qsr_pretrained *);
 void qsr_fold_finetuning(qsr_pretrained *); /* W_dec rows *= factor */

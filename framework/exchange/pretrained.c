@@ -41,6 +41,23 @@ void qsr_pretrained_free(qsr_pretrained *p)
     *p = (qsr_pretrained){0};
 }
 
+qsr_status qsr_pretrained_copy(const qsr_pretrained *p, qsr_pretrained *ret, qsr_error *e)
+{
+    *ret = *p;
+    ret->arena = (qsr_arena){0};
+    ret->cfg = json_incref(p->cfg);
+    qsr_status status = QSR_OK;
+    for (size_t i = 0; i < QSR_WEIGHTS; i++) {
+        qsr_taken *t = &ret->weights[i];
+        if (!t->data) continue;
+        t->data = status ? NULL : qsr_block_raw(t->count, sizeof(float));
+        if (t->data) memcpy(t->data, p->weights[i].data, t->count * sizeof(float));
+        else if (!status) status = qsr_fail_nomem(e, "a copy of the SAE", t->count * sizeof(float));
+    }
+    if (status) qsr_pretrained_free(ret);
+    return status;
+}
+
 /* ---- values of cfg.json --------------------------------------------------------------------------------------------- */
 
 static qsr_status bad_value(const qsr_pretrained *p, const char *key, const json_t *value, const char *wanted, qsr_error *e)

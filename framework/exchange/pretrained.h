@@ -59,6 +59,8 @@ typedef struct {
 /* Everything but whether numbers are finite is checked: "quasar inspect" counts those that are not. */
 qsr_status qsr_pretrained_open(const char *path, qsr_pretrained *ret, qsr_error *e);
 void qsr_pretrained_free(qsr_pretrained *);
+/* A copy with weights of its own, to fold and make without touching the original, which must live as long (texts are shared). */
+qsr_status qsr_pretrained_copy(const qsr_pretrained *, qsr_pretrained *ret, qsr_error *e);
 /* Whether such a thing lies at `path`, without reading it: for searches below a folder. */
 bool qsr_pretrained_here(const char *folder);
 /* QSR_E_INPUT when some weight is not finite, naming tensor and index. */

@@ -179,7 +179,7 @@ static qsr_status compare_normalisation(const comparison *c, qsr_error *e)
 qsr_status qsr_judge_compare(const qsr_pretrained *p, const qsr_spec *spec, qsr_error *e)
 {
     comparison c = {p, spec, p->cfg_path ? p->cfg_path : p->weights_path};
-    if (!spec->activation.plugin) return QSR_OK;
+    if (!spec->activation.plugin || spec->of_several) return QSR_OK;
     qsr_status status = QSR_OK;
     if (spec->sae.d_sae) status = compare_number(&c, "d_sae", (double)p->d_sae, "sae.d_sae", (double)spec->sae.d_sae, e);
     if (!status) status = compare_activation(&c, e);

@@ -3,6 +3,7 @@ libquasar_la_SOURCES += \
 	framework/lab/archive.c framework/lab/archive.h framework/lab/bench.c framework/lab/bench.h \
 	framework/lab/cell.c framework/lab/cell.h framework/lab/describe.c framework/lab/describe.h framework/lab/diff.c framework/lab/diff.h \
 	framework/lab/cache.c framework/lab/cache.h framework/lab/cache-plan.c framework/lab/cell.c framework/lab/cell.h framework/lab/diff.c framework/lab/diff.h \
+	framework/lab/cell.c framework/lab/cell.h framework/lab/describe.c framework/lab/describe.h framework/lab/convert.c framework/lab/convert.h framework/lab/diff.c framework/lab/diff.h \
 	framework/lab/forecast.c framework/lab/forecast.h framework/lab/group.c \
 	framework/lab/group.h framework/lab/index.c framework/lab/index.h framework/lab/judge.c framework/lab/judge.h \
 	framework/lab/judge-find.c framework/lab/judge-parts.h framework/lab/judge-spec.c \

@@ -41,6 +41,20 @@ void qsr_spec_warn(const qsr_spec *spec)
     for (size_t i = 0; i < spec->n_notices; i++) qsr_log(QSR_LOG_WARNING, "%s", spec->notices[i]);
 }
 
+/* Takes off what says nothing about the data: grids, and parts that were switched off. */
+static void leave_data(qsr_spec *spec, qsr_node *root)
+{
+    static const char *const several[] = {"grid", "seeds"}, *const parts[] = {"activation", "sae", "losses", "train"};
+    for (int i = 0; i < 2; i++) {
+        spec->of_several = spec->of_several || qsr_node_find(root, several[i]);
+        qsr_node_remove(root, several[i]);
+    }
+    for (int i = 0; i < 4; i++) {
+        const qsr_entry *entry = qsr_node_find(root, parts[i]);
+        if (entry && qsr_node_is_word(qsr_node_plain(entry->value), "off")) qsr_node_remove(root, parts[i]);
+    }
+}
+
 static qsr_status load(const char *path, const char *text, size_t size, const char *const *overrides, size_t n_overrides,
                        const qsr_spec_env *env, qsr_spec **ret, qsr_problems *problems)
 {
@@ -54,10 +68,7 @@ static qsr_status load(const char *path, const char *text, size_t size, const ch
     for (size_t i = 0; i < laid.swept.n; i++)
         qsr_problems_add(problems, laid.swept.items[i].mark, laid.swept.items[i].key, "a text with commas needs quotes",
                          "several values make several experiments, and one is meant here");
-    if (root && env->data_only) {
-        qsr_node_remove(root, "grid");
-        qsr_node_remove(root, "seeds");
-    }
+    if (root && env->data_only) leave_data(spec, root);
     if (root) qsr_resolve(spec, root, whole, env, problems);
     if (problems->count + problems->dropped > before) {
         qsr_spec_free(spec);

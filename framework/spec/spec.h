@@ -12,8 +12,8 @@ typedef struct {
      * A plugin that simply does not exist leaves e->code == QSR_OK. */
     const qsr_plugin *(*find)(void *ctx, uint32_t kind, const char *name, const char **ret_near, qsr_error *e);
     const char *const *extends_folders; /* NULL-ended; where `extends` looks after the file's own folder */
-    bool data_only; /* dataset and eval are meant: what else is required may be missing (activation.plugin is NULL then), and grid and
-                       seeds are left aside. Such a spec cannot be trained or dumped. */
+    bool data_only; /* dataset and eval are meant: what else is required may be missing (activation.plugin is NULL then), and grid,
+                       seeds and parts that are `off` are left aside. Such a spec cannot be trained or dumped. */
 } qsr_spec_env;
 
 /* A value that changes over training: from `from` to `to` over the first `over` (a fraction) of the steps, then constant. */
@@ -88,6 +88,7 @@ typedef struct qsr_spec {
     qsr_block dataset, activation;
     qsr_block *losses; /* in the order of the spec */
     size_t n_losses;
+    bool of_several;   /* loaded for its data alone (qsr_spec_env), from a file that describes several experiments */
     const char *id;    /* "<slug>-<12 hex>" of the canonical dump without name and NO_ID options */
     qsr_written written[QSR_PARTS];
     const struct qsr_node *tree; /* merged and overridden, before defaults (spec/node.h) */
