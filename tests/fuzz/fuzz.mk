@@ -9,3 +9,6 @@ tests_fuzz_smoke_tokenizer_SOURCES = tests/fuzz/fuzz_tokenizer.c $(FUZZ)
 tests_fuzz_smoke_tokenizer_LDADD = libformat.la libbase.la
 tests_fuzz_smoke_documents_SOURCES = tests/fuzz/fuzz_documents.c $(FUZZ)
 tests_fuzz_smoke_documents_LDADD = libformat.la libbase.la
+check_PROGRAMS += tests/fuzz/smoke_npz
+tests_fuzz_smoke_npz_SOURCES = tests/fuzz/fuzz_npz.c tests/unit/zip-fixture.c tests/unit/zip-fixture.h $(FUZZ)
+tests_fuzz_smoke_npz_LDADD = libformat.la libbase.la $(ZLIB_LIBS)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "../unit.h"
+#include "../zip-fixture.h"
 #include "base/fs.h"
 #include "base/text.h"
 #include "child.h"
@@ -377,6 +378,42 @@ static void make_npy(const char *name, char *body)
     qsr_text_free(&out);
 }
 
+/* ---- archives ---------------------------------------------------------------------------------------------------- */
+
+static void make_npz(const char *name, char *body)
+{
+    enum { MOST = 16 };
+    zip_member members[MOST];
+    size_t n = 0;
+    qsr_arena arena = {0};
+    qsr_text out = {0};
+    for (char *line; (line = next_line(&body));) {
+        const char *verb = next_word(&line);
+        zip_member *last = n ? &members[n - 1] : NULL;
+        if ((strcmp(verb, "stored") == 0 || strcmp(verb, "deflated") == 0) && n < MOST) {
+            const char *member = next_word(&line), *from = next_word(&line);
+            char *bytes;
+            size_t size;
+            assert_int_equal(qsr_read_file(&arena, from, 1 << 20, &bytes, &size, NULL), QSR_OK);
+            members[n++] = (zip_member){member, bytes, size, verb[0] == 'd', -1, -1, 0, -1};
+        } else if (last && strcmp(verb, "size") == 0) {
+            last->size = (int64_t)number(line);
+        } else if (last && strcmp(verb, "method") == 0) {
+            last->method = (int64_t)number(line);
+        } else if (last && strcmp(verb, "flags") == 0) {
+            last->flags = (int64_t)number(line);
+        } else if (last && strcmp(verb, "crc") == 0) {
+            last->crc = (int64_t)number(line);
+        } else {
+            fail_msg("%s: unknown line '%s'", name, verb);
+        }
+    }
+    zip_fixture(members, n, &out);
+    write_file(name, out.bytes, out.length);
+    qsr_text_free(&out);
+    qsr_arena_free(&arena);
+}
+
 /* ---- a GPT-2 ----------------------------------------------------------------------------------------------------- */
 
 static void put_model(tensors_file *f)
@@ -460,6 +497,8 @@ bool make_file(char *head, char *body)
         make_safetensors(name, body);
     else if (strcmp(kind, "@npy") == 0)
         make_npy(name, body);
+    else if (strcmp(kind, "@npz") == 0)
+        make_npz(name, body);
     else if (strcmp(kind, "@gpt2") == 0)
         make_gpt2(name, body);
     else

@@ -19,6 +19,8 @@
  *                              data N                bytes of data, whatever the tensors have
  *     @npy NAME            array DESCR DIMS [VALUES]
  *                              header {...}, length N, data N as above; version A B; magic TEXT
+ *     @npz NAME            stored | deflated MEMBER FILE     a file made before, as that member
+ *                              size N, method N, flags N, crc N   what the last member's entry says instead
  *     @gpt2 NAME           a model's folder, of 2 layers, 8 wide, 2 heads, 16 positions, a vocabulary of 32
  *                              config KEY JSON       sets a key; without JSON: removes it
  *                              drop TENSOR           leaves it out
