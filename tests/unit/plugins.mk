@@ -5,6 +5,9 @@ check_PROGRAMS += tests/unit/plugins/test_activations_select
 tests_unit_plugins_test_activations_select_SOURCES = tests/unit/plugins/test_activations_select.c $(FAKE_HOST)
 tests_unit_plugins_test_activations_select_LDADD = $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/plugins/test_gpt2_text
+tests_unit_plugins_test_gpt2_text_SOURCES = tests/unit/plugins/test_gpt2_text.c tests/unit/plugins/gpt2-fixture.c \
+	tests/unit/plugins/gpt2-fixture.h
 check_PROGRAMS += tests/unit/plugins/test_gpt2 tests/unit/plugins/test_gpt2_rows tests/unit/plugins/test_gpt2_splice
 tests_unit_plugins_test_gpt2_SOURCES = tests/unit/plugins/test_gpt2.c tests/unit/plugins/gpt2-fixture.c \
 	tests/unit/plugins/gpt2-fixture.h

@@ -36,6 +36,8 @@ static qsr_status host_fail(const qsr_host *host, qsr_status code, const char *o
     return code;
 }
 
+static void host_log(const qsr_host *host, uint32_t level, const char *fmt, ...) { (void)host, (void)level, (void)fmt; }
+
 static void *host_alloc(const qsr_host *host, size_t n, size_t size)
 {
     opened *o = host->ctx;
@@ -129,6 +131,7 @@ qsr_status open_dataset(const setting *settings, size_t refuse, opened *ret, qsr
     ret->host = (qsr_host){.struct_size = sizeof(qsr_host),
                            .ctx = ret,
                            .fail = host_fail,
+                           .log = host_log,
                            .alloc = host_alloc,
                            .scratch = host_scratch,
                            .random = host_random,
