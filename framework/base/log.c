@@ -9,7 +9,11 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t threshold = UINT32_MAX; /* not read yet */
 static void (*hook_before)(void), (*hook_after)(void);
 
+static bool no_notices;
+
 void qsr_log_set_level(uint32_t level) { threshold = level; }
+
+void qsr_log_without_notices(bool on) { no_notices = on; }
 
 void qsr_log_set_hooks(void (*before)(void), void (*after)(void))
 {
@@ -34,7 +38,7 @@ void qsr_vlog(uint32_t level, const char *who, const char *fmt, va_list args)
     vsnprintf(text, sizeof text, fmt, args);
     pthread_mutex_lock(&lock);
     if (threshold == UINT32_MAX) threshold = level_from_environment();
-    if (level >= threshold && level <= QSR_LOG_NOTICE) {
+    if (level >= threshold && level <= QSR_LOG_NOTICE && !(no_notices && level == QSR_LOG_NOTICE)) {
         if (hook_before) hook_before();
         fprintf(stderr, "%s: %s%s%s\n", names[level], who ? who : "", who ? ": " : "", text);
         if (hook_after) hook_after();

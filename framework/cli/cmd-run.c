@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/sizes.h"
 #include "cli/cells.h"
 #include "cli/command.h"
@@ -264,6 +265,7 @@ static int run_with_pool(spec_file *files, const qsr_args *args, qsr_registry *r
 {
     qsr_error e = {0};
     watch w = {.quiet = qsr_args_has(args, "quiet")};
+    qsr_log_without_notices(w.quiet);
     qsr_run_options options = {.registry = registry, .stop = &interrupted,
                                .watcher = {&w, watch_plan, watch_begin, watch_step, watch_evaluating, watch_end}};
     int code = read_options(args, &options);
