@@ -68,8 +68,10 @@ static qsr_status read_root(qsr_cache *c, qsr_error *e)
 {
     uint64_t version, rows = 0, d_in = 0;
     const char *format = json_string_value(json_object_get(c->root, "format"));
-    if (!format || strcmp(format, "quasar.cache") != 0) return qsr_fail(e, QSR_E_INPUT, "not of a Quasar cache");
-    qsr_status status = read_count(c->root, "version", 1, &version, e);
+    if (!format || strcmp(format, "quasar.cache") != 0) return qsr_fail(e, QSR_E_INPUT, "this is no cache of Quasar's (format is not quasar.cache)");
+    qsr_status status = read_count(c->root, "version", INT64_MAX, &version, e);
+    if (!status && version > 1)
+        status = qsr_fail(e, QSR_E_INPUT, "written by a later Quasar: version %" PRIu64 " of the format, this one knows 1", version);
     c->id = json_string_value(json_object_get(c->root, "id"));
     if (!status && !c->id) status = qsr_fail(e, QSR_E_INPUT, "id is missing");
     if (!status) status = read_count(c->root, "units", INT64_MAX, &c->units, e);
