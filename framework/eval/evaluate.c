@@ -395,6 +395,7 @@ static const other_value other_values[] = {
     LOSS_VALUE(ce_recovered_zero),
     LOSS_VALUE(ce_recovered_mean),
     LOSS_VALUE(kl),
+    LOSS_VALUE(kl_zero),
     LOSS_VALUE(ce_tokens),
     {"coherence_max", offsetof(qsr_evaluation, coherence.coherence_max), OF_WEIGHTS},
     {"coherence_mean", offsetof(qsr_evaluation, coherence.coherence_mean), OF_WEIGHTS},

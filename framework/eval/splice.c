@@ -16,7 +16,7 @@ typedef struct {
 } variant;
 
 typedef struct {
-    double clean, sae, zero, mean, kl;
+    double clean, sae, zero, mean, kl, kl_zero;
     uint64_t tokens;
 } loss_sums;
 
@@ -227,6 +227,7 @@ static void add_losses(const piece *p, size_t index)
             s->zero += zero[at];
             s->mean += mean[at];
             s->kl += p->kl[v * each + at];
+            s->kl_zero += p->kl[j->zero_at[one->tap] * each + at];
             s->tokens++;
         }
 }
@@ -296,6 +297,7 @@ static void add_sums(loss_sums *to, const loss_sums *s)
     to->zero += s->zero;
     to->mean += s->mean;
     to->kl += s->kl;
+    to->kl_zero += s->kl_zero;
     to->tokens += s->tokens;
 }
 
@@ -384,6 +386,7 @@ static void conclude(const judging *j, size_t index)
                             .ce_zero = s->zero / n,
                             .ce_mean = s->mean / n,
                             .kl = s->kl / n,
+                            .kl_zero = s->kl_zero / n,
                             .ce_tokens = n};
     m->ce_recovered_zero = (m->ce_zero - m->ce_sae) / (m->ce_zero - m->ce_clean);
     m->ce_recovered_mean = (m->ce_mean - m->ce_sae) / (m->ce_mean - m->ce_clean);

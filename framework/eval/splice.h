@@ -14,6 +14,7 @@ typedef struct {
     double ce_recovered_zero;                  /* (ce_zero - ce_sae) / (ce_zero - ce_clean) */
     double ce_recovered_mean;                  /* the same with ce_mean */
     double kl;                                 /* KL(nothing replaced || reconstructions), mean over tokens */
+    double kl_zero;                            /* the same for zeros: kl against the worst */
     double ce_tokens;                          /* losses counted */
 } qsr_loss_metrics;
 

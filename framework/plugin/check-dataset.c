@@ -524,4 +524,5 @@ void qsr_check_dataset(const qsr_check *c)
     qsr_check_run(c, "truth", test_truth);
     qsr_check_run(c, "taps", test_taps);
     qsr_check_run(c, "tokens", test_tokens);
+    qsr_check_splice(c);
 }

@@ -60,6 +60,7 @@ void qsr_check_lifecycle(const qsr_check *);
 void qsr_check_activation(const qsr_check *);
 void qsr_check_loss(const qsr_check *);
 void qsr_check_dataset(const qsr_check *);
+void qsr_check_splice(const qsr_check *);
 /* State records of any kind of plugin; what an activation computes after a load is compared by its own part. */
 void qsr_check_state(const qsr_check *);
 

@@ -103,6 +103,7 @@ static void exact_reconstructions_recover_exactly(void **state)
     assert_true(value(b, 0, "ce_sae") == value(b, 0, "ce_clean"));
     assert_true(value(b, 0, "ce_recovered_zero") == 1 && value(b, 0, "ce_recovered_mean") == 1);
     assert_true(value(b, 0, "kl") == 0);
+    assert_true(value(b, 1, "kl") == value(b, 0, "kl_zero") && value(b, 1, "kl") > 1);
     assert_true(value(b, 1, "ce_sae") == value(b, 1, "ce_zero") && value(b, 1, "ce_recovered_zero") == 0);
     assert_true(value(b, 2, "ce_sae") == value(b, 2, "ce_mean") && value(b, 2, "ce_recovered_mean") == 0);
     assert_true(value(b, 3, "ce_recovered_zero") > 0.9 && value(b, 3, "ce_recovered_zero") < 1 && value(b, 3, "kl") > 0);
