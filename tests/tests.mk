@@ -32,6 +32,7 @@ SH_LOG_COMPILER = $(SHELL)
 include tests/end-to-end/end-to-end.mk
 include tests/soak.mk
 include tests/slurm/slurm.mk
+include tests/chromium/chromium.mk
 
 # What plugin authors do: `make installcheck`.
 include tests/outside/outside.mk
