@@ -19,7 +19,7 @@ typedef struct {
 /* Tokens without a feature have no place on a logarithmic axis. */
 static bool is_drawn(const qsr_token *t) { return t->ztz > 0 && t->ftf > 0; }
 
-static bounds find_bounds(const qsr_tokens *tokens, size_t *ret_drawn)
+static bounds find_bounds(const qsr_token_table *tokens, size_t *ret_drawn)
 {
     bounds b = {INFINITY, 0};
     *ret_drawn = 0;
@@ -59,7 +59,7 @@ static size_t fill_cells(const qsr_token_layer *layer, bounds b, size_t across, 
 }
 
 /* As fine as the limit of points allows; 0: every token is a point. */
-static size_t choose_across(const qsr_tokens *tokens, bounds b, size_t drawn, cell *cells)
+static size_t choose_across(const qsr_token_table *tokens, bounds b, size_t drawn, cell *cells)
 {
     if (drawn <= QSR_FIGURE_POINTS) return 0;
     for (size_t across = FINEST; across > 4; across -= 4) {
@@ -101,7 +101,7 @@ static void layer_colour(size_t layer, size_t n, char *out, size_t size)
     snprintf(out, size, "#%02x%02x%02x", rgb[0], rgb[1], rgb[2]);
 }
 
-static size_t draw_layers(const qsr_tokens *tokens, bounds b, size_t drawn, qsr_figure *f)
+static size_t draw_layers(const qsr_token_table *tokens, bounds b, size_t drawn, qsr_figure *f)
 {
     cell *cells = qsr_xcalloc(FINEST * FINEST, sizeof *cells);
     size_t across = choose_across(tokens, b, drawn, cells);
@@ -161,7 +161,7 @@ static void draw_bounds(uint64_t d_sae, bounds b, bool several, qsr_figure *f)
 
 /* ---- words ------------------------------------------------------------------------------------------------------------------ */
 
-static double share_within(const qsr_tokens *tokens, double pairs)
+static double share_within(const qsr_token_table *tokens, double pairs)
 {
     size_t within = 0, all = 0;
     for (size_t l = 0; l < tokens->n_layers; l++)
@@ -173,7 +173,7 @@ static double share_within(const qsr_tokens *tokens, double pairs)
     return all ? 100.0 * (double)within / (double)all : 0;
 }
 
-static void explain(const qsr_tokens *tokens, uint64_t d_sae, const char *label, size_t across, qsr_figure *f)
+static void explain(const qsr_token_table *tokens, uint64_t d_sae, const char *label, size_t across, qsr_figure *f)
 {
     uint64_t count = 0, left_out = 0, without = 0;
     bool sample = false;
@@ -197,7 +197,7 @@ static void explain(const qsr_tokens *tokens, uint64_t d_sae, const char *label,
     if (left_out) qsr_text_add(c, " Tokens with numbers that are not finite are left out: %llu.", (unsigned long long)left_out);
 }
 
-void qsr_figure_zf(const qsr_tokens *tokens, uint64_t d_sae, const char *name, const char *label, qsr_figure *f)
+void qsr_figure_zf(const qsr_token_table *tokens, uint64_t d_sae, const char *name, const char *label, qsr_figure *f)
 {
     size_t drawn;
     bounds b = find_bounds(tokens, &drawn);

@@ -13,7 +13,7 @@ enum { QSR_FIGURE_POINTS = 3000, QSR_FIGURE_VIOLINS = 24 };
 
 /* ‖z‖ against ‖f̃‖ with the bounds ‖f̃‖ = ‖z‖ √(1/(1±ε(h−1))) for ε(h−1) of 1/4, 1/2 and 1, where only + exists. More than
  * QSR_FIGURE_POINTS tokens are counted in cells. d_sae 0: not known, and the bounds have no ε. `label` names what was judged. */
-void qsr_figure_zf(const qsr_tokens *, uint64_t d_sae, const char *name, const char *label, qsr_figure *);
+void qsr_figure_zf(const qsr_token_table *, uint64_t d_sae, const char *name, const char *label, qsr_figure *);
 
 /* Half violins, NMSE beside ε-LBO, of each layer or run. */
 typedef struct {

@@ -90,7 +90,7 @@ static bool put_zf(qsr_page *p, size_t setting, size_t number)
     const qsr_study *s = &p->study;
     const qsr_record *record = qsr_study_example(s, &s->settings[setting]);
     double width = qsr_study_number(s, &s->settings[setting], "sae.d_sae");
-    qsr_tokens tokens;
+    qsr_token_table tokens;
     qsr_figure f;
     char name[32];
     if (!record || !qsr_plot_run_tokens(record, &tokens)) return false;
@@ -99,7 +99,7 @@ static bool put_zf(qsr_page *p, size_t setting, size_t number)
     f.title.length = 0;
     qsr_text_add(&f.title, "ZF plot: %s", s->settings[setting].label);
     qsr_page_figure(p, &f);
-    qsr_tokens_free(&tokens);
+    qsr_token_table_free(&tokens);
     return true;
 }
 

@@ -143,12 +143,12 @@ static void put_table(qsr_page *p)
     qsr_text_puts(p->out, "</tbody></table></div>\n");
 }
 
-static bool read_tokens(const qsr_extra_evaluation *x, qsr_tokens *ret)
+static bool read_tokens(const qsr_extra_evaluation *x, qsr_token_table *ret)
 {
     qsr_arena arena = {0};
     qsr_error e = {0};
     const char *path = qsr_path_join(&arena, x->path, "tokens.csv");
-    bool read = qsr_exists(path) && !qsr_tokens_read(path, ret, &e);
+    bool read = qsr_exists(path) && !qsr_token_table_read(path, ret, &e);
     if (e.text[0]) qsr_log(QSR_LOG_WARNING, "%s", e.text);
     qsr_arena_free(&arena);
     return read;
@@ -164,7 +164,7 @@ static void put_figures(qsr_page *p)
     qsr_page_figures_begin(p);
     for (size_t i = 0; i < p->evaluations.count && n < QSR_FIGURE_VIOLINS; i++) {
         const qsr_extra_evaluation *x = &p->evaluations.items[i];
-        qsr_tokens tokens;
+        qsr_token_table tokens;
         if (!read_tokens(x, &tokens)) continue;
         const char *label = qsr_arena_printf(&arena, "%s, %s", x->sae, x->name);
         if (x->d_sae > 1) items[n++] = qsr_violin_of(label, &tokens.layers[0], x->d_sae);
@@ -172,7 +172,7 @@ static void put_figures(qsr_page *p)
             qsr_figure_zf(&tokens, x->d_sae, qsr_arena_printf(&arena, "zf-other-%zu", ++drawn), label, &f);
             qsr_page_figure(p, &f);
         }
-        qsr_tokens_free(&tokens);
+        qsr_token_table_free(&tokens);
     }
     if (n) {
         qsr_figure_violin(items, n, false, "violin-other", &f);

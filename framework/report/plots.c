@@ -31,7 +31,7 @@ const qsr_plot_kind *qsr_plot_kind_find(const char *name)
 
 /* ---- tokens -------------------------------------------------------------------------------------------------------------- */
 
-static qsr_status choose_layer(qsr_tokens *tokens, const char *path, const char *layer, qsr_error *e)
+static qsr_status choose_layer(qsr_token_table *tokens, const char *path, const char *layer, qsr_error *e)
 {
     size_t at = 0;
     while (at < tokens->n_layers && strcmp(tokens->layers[at].layer, layer) != 0) at++;
@@ -45,7 +45,7 @@ static qsr_status choose_layer(qsr_tokens *tokens, const char *path, const char 
     return QSR_OK;
 }
 
-static void layer_violins(const qsr_tokens *tokens, uint64_t d_sae, qsr_figure *f)
+static void layer_violins(const qsr_token_table *tokens, uint64_t d_sae, qsr_figure *f)
 {
     qsr_violin *items = qsr_xcalloc(tokens->n_layers, sizeof *items);
     for (size_t i = 0; i < tokens->n_layers; i++)
@@ -56,25 +56,25 @@ static void layer_violins(const qsr_tokens *tokens, uint64_t d_sae, qsr_figure *
 
 static qsr_status make_from_tokens(const qsr_plot_request *r, qsr_figure *f, qsr_error *e)
 {
-    qsr_tokens tokens;
+    qsr_token_table tokens;
     bool violin = strcmp(r->kind, "violin") == 0;
     if (violin && r->d_sae < 2)
         return qsr_fail(e, QSR_E_OPTION, "ε-LBO depends on the width of the SAE: say --d-sae N beside --tokens");
-    qsr_status status = qsr_tokens_read(r->tokens, &tokens, e);
+    qsr_status status = qsr_token_table_read(r->tokens, &tokens, e);
     if (status) return status;
     if (r->layer) status = choose_layer(&tokens, r->tokens, r->layer, e);
     if (!status && violin) layer_violins(&tokens, r->d_sae, f);
     if (!status && !violin) qsr_figure_zf(&tokens, r->d_sae, "zf", qsr_path_base(r->tokens), f);
-    qsr_tokens_free(&tokens);
+    qsr_token_table_free(&tokens);
     return status;
 }
 
-bool qsr_plot_run_tokens(const qsr_record *record, qsr_tokens *ret)
+bool qsr_plot_run_tokens(const qsr_record *record, qsr_token_table *ret)
 {
     qsr_arena arena = {0};
     qsr_error e = {0};
     const char *path = qsr_path_join(&arena, record->path, "tokens.csv");
-    qsr_status status = qsr_exists(path) ? qsr_tokens_read(path, ret, &e) : QSR_E_INPUT;
+    qsr_status status = qsr_exists(path) ? qsr_token_table_read(path, ret, &e) : QSR_E_INPUT;
     if (status && e.text[0]) qsr_log(QSR_LOG_WARNING, "%s", e.text);
     qsr_arena_free(&arena);
     return !status;
@@ -89,7 +89,7 @@ static uint64_t d_sae_of(const qsr_study *s, const qsr_setting *setting)
 }
 
 /* A run evaluates one layer; a file with several is as if they were one. */
-static const qsr_token_layer *largest_layer(const qsr_tokens *tokens)
+static const qsr_token_layer *largest_layer(const qsr_token_table *tokens)
 {
     const qsr_token_layer *largest = &tokens->layers[0];
     for (size_t i = 1; i < tokens->n_layers; i++)
@@ -104,13 +104,13 @@ size_t qsr_plot_violins(const qsr_study *s, qsr_violin *ret, size_t *ret_left_ou
     size_t wanted = candidates < QSR_FIGURE_VIOLINS ? candidates : QSR_FIGURE_VIOLINS;
     for (size_t i = 0; i < s->n_settings && n < wanted; i++) {
         const qsr_record *record = qsr_study_example(s, &s->settings[i]);
-        qsr_tokens tokens;
+        qsr_token_table tokens;
         if (!record) continue;
         bool chosen = wanted < 2 || seen * (wanted - 1) >= n * (candidates - 1);
         seen++;
         if (!chosen || !qsr_plot_run_tokens(record, &tokens)) continue;
         ret[n++] = qsr_violin_of(s->settings[i].label, largest_layer(&tokens), d_sae_of(s, &s->settings[i]));
-        qsr_tokens_free(&tokens);
+        qsr_token_table_free(&tokens);
     }
     *ret_left_out = candidates - wanted;
     return n;
@@ -141,12 +141,12 @@ static qsr_status run_zf(const qsr_study *s, const char *layer, qsr_figure *f, q
         only = &s->settings[i];
     }
     const qsr_record *record = only ? qsr_study_example(s, only) : NULL;
-    qsr_tokens tokens;
+    qsr_token_table tokens;
     if (!record) return qsr_fail(e, QSR_E_INPUT, "%s has no completed run", s->archive.folder);
     if (!qsr_plot_run_tokens(record, &tokens)) return qsr_fail(e, QSR_E_INPUT, "%s has no tokens.csv to draw", record->path);
     qsr_status status = layer ? choose_layer(&tokens, record->path, layer, e) : QSR_OK;
     if (!status) qsr_figure_zf(&tokens, d_sae_of(s, only), "zf", record->cell, f);
-    qsr_tokens_free(&tokens);
+    qsr_token_table_free(&tokens);
     return status;
 }
 

@@ -25,7 +25,7 @@ const qsr_plot_kind *qsr_plot_kind_find(const char *name);
 qsr_status qsr_plot_make(const qsr_plot_request *, qsr_figure *ret, qsr_error *e);
 
 /* The tokens.csv of a run, and its half violin; false, and the reason logged as a warning unless the file is simply missing. */
-bool qsr_plot_run_tokens(const qsr_record *, qsr_tokens *ret);
+bool qsr_plot_run_tokens(const qsr_record *, qsr_token_table *ret);
 /* Of the settings' examples, at most QSR_FIGURE_VIOLINS, evenly chosen; `*ret_left_out` counts the others. */
 size_t qsr_plot_violins(const qsr_study *, qsr_violin *ret, size_t *ret_left_out);
 #endif

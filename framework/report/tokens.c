@@ -18,7 +18,7 @@ typedef struct {
     size_t column[COLUMNS]; /* MOST_COLUMNS: there is none */
     char *fields[MOST_COLUMNS];
     size_t n_fields, n_header;
-    qsr_tokens *tokens;
+    qsr_token_table *tokens;
     qsr_rng rng;
     size_t last; /* the layer of the line before */
 } reading;
@@ -80,7 +80,7 @@ static qsr_status read_number(reading *r, size_t column, float *ret, qsr_error *
 
 static qsr_status find_layer(reading *r, const char *name, qsr_token_layer **ret, qsr_error *e)
 {
-    qsr_tokens *t = r->tokens;
+    qsr_token_table *t = r->tokens;
     if (r->last < t->n_layers && strcmp(t->layers[r->last].layer, name) == 0) {
         *ret = &t->layers[r->last];
         return QSR_OK;
@@ -144,9 +144,9 @@ static int by_layer(const void *a, const void *b)
     return strcmp(x->layer, y->layer);
 }
 
-qsr_status qsr_tokens_read(const char *path, qsr_tokens *ret, qsr_error *e)
+qsr_status qsr_token_table_read(const char *path, qsr_token_table *ret, qsr_error *e)
 {
-    qsr_tokens tokens = {0};
+    qsr_token_table tokens = {0};
     reading r = {.path = path, .tokens = &tokens, .rng = qsr_rng_make(0, "tokens.csv")};
     qsr_status status = qsr_lines_open(&r.lines, path, LONGEST_LINE, e);
     if (!status) status = read_header(&r, e);
@@ -159,18 +159,18 @@ qsr_status qsr_tokens_read(const char *path, qsr_tokens *ret, qsr_error *e)
     qsr_lines_close(&r.lines);
     if (tokens.n_layers) qsort(tokens.layers, tokens.n_layers, sizeof *tokens.layers, by_layer);
     if (status)
-        qsr_tokens_free(&tokens);
+        qsr_token_table_free(&tokens);
     else
         *ret = tokens;
     return status;
 }
 
-void qsr_tokens_free(qsr_tokens *t)
+void qsr_token_table_free(qsr_token_table *t)
 {
     for (size_t i = 0; i < t->n_layers; i++) free(t->layers[i].kept);
     free(t->layers);
     qsr_arena_free(&t->arena);
-    *t = (qsr_tokens){0};
+    *t = (qsr_token_table){0};
 }
 
 /* ---- values -------------------------------------------------------------------------------------------------------------- */

@@ -25,12 +25,12 @@ typedef struct {
     qsr_token_layer *layers; /* by number, then by text */
     size_t n_layers;
     qsr_arena arena;
-} qsr_tokens;
+} qsr_token_table;
 
 /* Columns are found by name: ztz, ftf, l_recon, and layer where there is one; others are passed over. QSR_E_INPUT as
  * "<path>:<line>: ...". */
-qsr_status qsr_tokens_read(const char *path, qsr_tokens *ret, qsr_error *e);
-void qsr_tokens_free(qsr_tokens *);
+qsr_status qsr_token_table_read(const char *path, qsr_token_table *ret, qsr_error *e);
+void qsr_token_table_free(qsr_token_table *);
 
 typedef enum { QSR_TOKEN_NMSE, QSR_TOKEN_EPSILON_LBO } qsr_token_value;
 /* l_recon / ztz, or |ztz - ftf| / ((d_sae - 1) ftf) of every kept token for which it is finite, into values[layer->n]; returns how

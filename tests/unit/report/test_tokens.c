@@ -22,9 +22,9 @@ static void medians_of_the_paper(void **state)
     (void)state;
     static const double epsilon[] = {2.39, 2.44, 6.07, 9.78, 13.63, 16.86, 20.46, 22.71, 24.87, 24.70, 21.51, 11.66};
     static const double nmse[] = {.00097, .0121, .0167, .0289, .0430, .0545, .0663, .0774, .0840, .0915, .1051, .0818};
-    qsr_tokens tokens;
+    qsr_token_table tokens;
     const char *path = qsr_arena_printf(&arena, "%s/tests/golden/paper/gpt2_tokens.csv", getenv("QUASAR_SOURCE"));
-    assert_int_equal(qsr_tokens_read(path, &tokens, NULL), QSR_OK);
+    assert_int_equal(qsr_token_table_read(path, &tokens, NULL), QSR_OK);
     assert_int_equal(tokens.n_layers, 12);
     for (size_t i = 0; i < 12; i++) {
         assert_int_equal(atoi(tokens.layers[i].layer), i + 1);
@@ -33,16 +33,16 @@ static void medians_of_the_paper(void **state)
         assert_true(fabs(1e6 * qsr_token_median(&tokens.layers[i], QSR_TOKEN_EPSILON_LBO, 24576) - epsilon[i]) <= 0.006);
         assert_true(fabs(qsr_token_median(&tokens.layers[i], QSR_TOKEN_NMSE, 0) - nmse[i]) <= (i ? 0.00006 : 0.000006));
     }
-    qsr_tokens_free(&tokens);
+    qsr_token_table_free(&tokens);
 }
 
 static void columns_are_found_by_name(void **state)
 {
     (void)state;
     const char *path = write_text("some.csv", "\xef\xbb\xbf\"l_recon\",extra,ftf,ztz\r\n1,x,4,\"8\"\r\n\r\n0,y,0,0\r\nnan,z,1,1\r\n2,z,inf,1");
-    qsr_tokens tokens;
+    qsr_token_table tokens;
     qsr_error e = {0};
-    if (qsr_tokens_read(path, &tokens, &e)) fail_msg("%s", e.text);
+    if (qsr_token_table_read(path, &tokens, &e)) fail_msg("%s", e.text);
     assert_int_equal(tokens.n_layers, 1);
     const qsr_token_layer *all = &tokens.layers[0];
     assert_string_equal(all->layer, "");
@@ -54,7 +54,7 @@ static void columns_are_found_by_name(void **state)
     assert_close(values[0], 1.0 / 9, 1e-15);
     assert_int_equal(qsr_token_values(all, QSR_TOKEN_NMSE, 10, values), 1);
     assert_true(values[0] == 0.125);
-    qsr_tokens_free(&tokens);
+    qsr_token_table_free(&tokens);
 }
 
 static void other_files_are_refused(void **state)
@@ -69,14 +69,14 @@ static void other_files_are_refused(void **state)
         {"ztz,ftf,l_recon\n1,2\n", ":2: 2 fields, but the first line has 3"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        qsr_tokens tokens;
+        qsr_token_table tokens;
         qsr_error e = {0};
         const char *path = write_text("bad.csv", bad[i][0]);
-        assert_int_equal(qsr_tokens_read(path, &tokens, &e), QSR_E_INPUT);
+        assert_int_equal(qsr_token_table_read(path, &tokens, &e), QSR_E_INPUT);
         assert_string_equal(e.text, qsr_arena_printf(&arena, "%s%s", path, bad[i][1]));
     }
-    qsr_tokens tokens;
-    assert_int_equal(qsr_tokens_read(test_folder(), &tokens, NULL), QSR_E_INPUT);
+    qsr_token_table tokens;
+    assert_int_equal(qsr_token_table_read(test_folder(), &tokens, NULL), QSR_E_INPUT);
 }
 
 /* 700,000 tokens whose ztz counts up: of a uniform sample of n the mean is off by a standard deviation of range / sqrt(12 n), and the
@@ -90,16 +90,16 @@ static void large_files_are_sampled(void **state)
     fputs("ztz,ftf,l_recon\n", file);
     for (unsigned i = 0; i < TOKENS; i++) fprintf(file, "%u,1,1\n", i);
     fclose(file);
-    qsr_tokens a, b;
-    assert_int_equal(qsr_tokens_read(path, &a, NULL), QSR_OK);
-    assert_int_equal(qsr_tokens_read(path, &b, NULL), QSR_OK);
+    qsr_token_table a, b;
+    assert_int_equal(qsr_token_table_read(path, &a, NULL), QSR_OK);
+    assert_int_equal(qsr_token_table_read(path, &b, NULL), QSR_OK);
     assert_true(a.layers[0].count == TOKENS && a.layers[0].n == QSR_TOKENS_KEPT);
     double sum = 0;
     for (size_t i = 0; i < QSR_TOKENS_KEPT; i++) sum += a.layers[0].kept[i].ztz;
     assert_true(fabs(sum / QSR_TOKENS_KEPT - TOKENS / 2.0) < 5 * TOKENS / sqrt(12.0 * QSR_TOKENS_KEPT));
     assert_memory_equal(a.layers[0].kept, b.layers[0].kept, QSR_TOKENS_KEPT * sizeof *a.layers[0].kept);
-    qsr_tokens_free(&a);
-    qsr_tokens_free(&b);
+    qsr_token_table_free(&a);
+    qsr_token_table_free(&b);
 }
 
 /* ---- densities ------------------------------------------------------------------------------------------------------------- */
