@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fs.h"
 #include "base/sizes.h"
 #include "base/table.h"
 #include "cli/command.h"
@@ -19,6 +20,13 @@ static void print_place(const qsr_judgement *item)
     if (item->hook[0]) printf("rows from %s, where it was trained (--hook spec takes the spec's place)\n", item->hook);
 }
 
+static void print_if_there(const char *folder, const char *file)
+{
+    qsr_arena arena = {0};
+    if (qsr_exists(qsr_path_join(&arena, folder, file))) printf(", %s", file);
+    qsr_arena_free(&arena);
+}
+
 static void print_one(const qsr_judgements *all, const qsr_judgement *item)
 {
     static const char *const held[] = {"whether it was trained on these rows is not known", "on rows it was not trained on",
@@ -30,8 +38,11 @@ static void print_one(const qsr_judgements *all, const qsr_judgement *item)
     printf("%s on %s, %s\n", item->path, all->spec_name, held[item->held_out]);
     print_place(item);
     qsr_results_evaluation(&item->evaluation);
-    printf("files in %s: result.json%s%s\n", item->out, item->evaluation.scored ? ", tokens.csv" : "",
+    printf("files in %s: result.json%s%s", item->out, item->evaluation.scored ? ", tokens.csv" : "",
            item->saebench ? ", saebench-core.json" : "");
+    print_if_there(item->out, "latents.csv");
+    print_if_there(item->out, "top_contexts.jsonl");
+    puts("");
 }
 
 static const char *metric_cell(const qsr_judgement *item, const char *name, char *buf, size_t n)

@@ -131,7 +131,7 @@ static qsr_status consider(court *c, candidate *k, const qsr_pretrained *p, qsr_
         return qsr_fail(e, s->status, "%s", s->problems.count ? s->problems.items[0].text : s->error.text);
     qsr_arena *arena = &c->all->arena;
     item->out = place_of(c, p, c->o->name ? c->o->name : s->spec->name);
-    c->all->spec_name = s->spec->name;
+    c->all->spec_name = qsr_arena_strdup(&c->all->arena, s->spec->name); /* it outlives the spec */
     snprintf(item->hook, sizeof item->hook, "%s", s->key);
     k->bytes = bytes_of(p, c->o, s->spec);
     k->key = qsr_dataset_stream_key(s->spec, arena);
@@ -316,6 +316,9 @@ static void prepare(court *c, candidate *k, const qsr_dataset *data, qsr_judged 
     judged->layer = qsr_cell_layer(k->spec->spec, data, judged->tap);
     judged->ce_tokens = (uint64_t)k->spec->spec->eval.ce_tokens;
     judged->latents = qsr_cell_latent_files(k->spec->spec, k->item->out, &c->all->arena);
+    /* An earlier result's must not stay beside this one. */
+    if (!judged->latents.csv) qsr_remove_tree(qsr_path_join(&c->all->arena, k->item->out, "latents.csv"), NULL);
+    if (!judged->latents.contexts) qsr_remove_tree(qsr_path_join(&c->all->arena, k->item->out, "top_contexts.jsonl"), NULL);
     if (data->held_rows) judged->tokens_csv = qsr_path_join(&c->all->arena, k->item->out, "tokens.csv");
 }
 

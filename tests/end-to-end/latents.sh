@@ -26,6 +26,13 @@ expect 0 run text.yaml eval.top_contexts=0 --out none --quiet
 cmp none/text/*/latents.csv "$run/latents.csv" || fail "contexts should not change latents.csv"
 expect 0 diff "$run" none/text/*
 expect 0 eval "$run" --spec text.yaml eval.latents=false --out judged --quiet
+mkdir again
+: >again/latents.csv
+expect 0 eval "$run" --spec text.yaml eval.top_contexts=2 --out again --quiet
+said out "latents.csv, top_contexts.jsonl"
+cmp again/latents.csv "$run/latents.csv" || fail "eval and run disagree"
+expect 0 eval "$run" --spec text.yaml eval.latents=false --out again --quiet
+[ ! -e again/latents.csv ] && [ ! -e again/top_contexts.jsonl ] || fail "files of an earlier evaluation should not stay"
 [ ! -e judged/latents.csv ] && [ ! -e judged/top_contexts.jsonl ] || fail "neither file was asked for"
 
 # The table: by frequency, by something else, of a real run.
