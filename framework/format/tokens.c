@@ -22,7 +22,7 @@ typedef struct {
     size_t begin, count; /* its place among all tokens */
 } part;
 
-struct qsr_tokens {
+struct qsr_token_files {
     qsr_arena arena;
     part *parts;
     size_t n_parts, count;
@@ -133,9 +133,9 @@ static qsr_status open_part(part *p, size_t vocabulary, qsr_error *e)
 
 /* ---- all of them ------------------------------------------------------------------------------------------------- */
 
-qsr_status qsr_tokens_open(const char *const *names, size_t n, size_t vocabulary, qsr_tokens **ret, qsr_error *e)
+qsr_status qsr_token_files_open(const char *const *names, size_t n, size_t vocabulary, qsr_token_files **ret, qsr_error *e)
 {
-    qsr_tokens *t = qsr_xcalloc(1, sizeof *t);
+    qsr_token_files *t = qsr_xcalloc(1, sizeof *t);
     qsr_strings paths = {0};
     pthread_mutex_init(&t->lock, NULL);
     qsr_status status = qsr_paths_expand(&t->arena, names, n, &paths, e);
@@ -148,13 +148,13 @@ qsr_status qsr_tokens_open(const char *const *names, size_t n, size_t vocabulary
             status = qsr_fail(e, QSR_E_INPUT, "%s: more tokens than any memory", p->path);
     }
     if (status)
-        qsr_tokens_close(t);
+        qsr_token_files_close(t);
     else
         *ret = t;
     return status;
 }
 
-void qsr_tokens_close(qsr_tokens *t)
+void qsr_token_files_close(qsr_token_files *t)
 {
     if (!t) return;
     for (size_t i = 0; i < t->n_parts; i++) {
@@ -167,10 +167,10 @@ void qsr_tokens_close(qsr_tokens *t)
     free(t);
 }
 
-size_t qsr_tokens_count(const qsr_tokens *t) { return t->count; }
+size_t qsr_token_files_count(const qsr_token_files *t) { return t->count; }
 
 /* The last part that begins at or before token `at`. */
-static size_t part_of(const qsr_tokens *t, size_t at)
+static size_t part_of(const qsr_token_files *t, size_t at)
 {
     size_t low = 0, high = t->n_parts;
     while (high - low > 1) {
@@ -183,7 +183,7 @@ static size_t part_of(const qsr_tokens *t, size_t at)
     return low;
 }
 
-void qsr_tokens_read(const qsr_tokens *t, size_t begin, size_t n, int64_t *ids)
+void qsr_token_files_read(const qsr_token_files *t, size_t begin, size_t n, int64_t *ids)
 {
     for (size_t i = n ? part_of(t, begin) : 0; n; i++) {
         const part *p = &t->parts[i];
@@ -197,21 +197,21 @@ void qsr_tokens_read(const qsr_tokens *t, size_t begin, size_t n, int64_t *ids)
 
 /* ---- counting ---------------------------------------------------------------------------------------------------- */
 
-static size_t count_in(const qsr_tokens *t, int64_t id, size_t begin, size_t end)
+static size_t count_in(const qsr_token_files *t, int64_t id, size_t begin, size_t end)
 {
     int64_t ids[CHUNK];
     size_t found = 0;
     for (size_t at = begin; at < end; at += CHUNK) {
         const size_t n = qsr_min_size(CHUNK, end - at);
-        qsr_tokens_read(t, at, n, ids);
+        qsr_token_files_read(t, at, n, ids);
         for (size_t i = 0; i < n; i++) found += ids[i] == id;
     }
     return found;
 }
 
-size_t qsr_tokens_rank(const qsr_tokens *t, int64_t id, size_t n)
+size_t qsr_token_files_rank(const qsr_token_files *t, int64_t id, size_t n)
 {
-    qsr_tokens *own = (qsr_tokens *)(uintptr_t)t;
+    qsr_token_files *own = (qsr_token_files *)(uintptr_t)t;
     const size_t block = n / BLOCK;
     pthread_mutex_lock(&own->lock);
     if (!own->before) {

@@ -7,16 +7,16 @@
 #define QSR_FORMAT_TOKENS_H
 #include "base/fs.h"
 
-typedef struct qsr_tokens qsr_tokens;
+typedef struct qsr_token_files qsr_token_files;
 
 /* Paths and patterns (base/paths). Every id must be below `vocabulary`, which is the model's; what is wrong is QSR_E_INPUT, "<path>:
  * ...". */
-qsr_status qsr_tokens_open(const char *const *names, size_t n, size_t vocabulary, qsr_tokens **ret, qsr_error *e);
-void qsr_tokens_close(qsr_tokens *); /* NULL is fine */
-size_t qsr_tokens_count(const qsr_tokens *);
+qsr_status qsr_token_files_open(const char *const *names, size_t n, size_t vocabulary, qsr_token_files **ret, qsr_error *e);
+void qsr_token_files_close(qsr_token_files *); /* NULL is fine */
+size_t qsr_token_files_count(const qsr_token_files *);
 /* [any thread] ids[0..n) = the tokens from `begin` on; begin + n must not exceed the count. */
-void qsr_tokens_read(const qsr_tokens *, size_t begin, size_t n, int64_t *ids);
+void qsr_token_files_read(const qsr_token_files *, size_t begin, size_t n, int64_t *ids);
 /* [any thread] How many of the first n tokens are `id`, always the same one in the life of `t`. The first call goes through all of
  * them, later ones through a few thousand. */
-size_t qsr_tokens_rank(const qsr_tokens *, int64_t id, size_t n);
+size_t qsr_token_files_rank(const qsr_token_files *, int64_t id, size_t n);
 #endif

@@ -1,15 +1,13 @@
 /* activations: rows that somebody has stored, mapped, converted on reading. Either a cache that `quasar cache` wrote (cached.c), or
  * .npy and .safetensors files of any real type: then a unit is one row, and rows are numbered through the files in the order of
  * the list, and by name within a pattern. */
-#include <errno.h>
-#include <glob.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <quasar/plugin.h>
 
+#include "base/paths.h"
 #include "base/text.h"
 #include "cached.h"
 #include "format/npy.h"
@@ -25,8 +23,6 @@ struct activations_options {
 
 typedef struct {
     char *path;
-    dev_t device;
-    ino_t inode;
     qsr_npy npy; /* one of these two holds the map */
     qsr_safetensors *st;
     qsr_dtype dtype;
@@ -46,51 +42,24 @@ struct qsr_instance {
 
 /* ---- which files ------------------------------------------------------------------------------------------------- */
 
-/* A file twice in the data would count double, and a held-out row would be trained on. */
-static qsr_status add_path(qsr_instance *self, const char *path)
+static void add_path(qsr_instance *self, const char *path)
 {
-    struct stat about;
-    if (stat(path, &about) != 0)
-        return self->host->fail(self->host, QSR_E_INPUT, "path", "cannot read %s: %s", path, strerror(errno));
-    for (size_t i = 0; i < self->n_shards; i++)
-        if (self->shards[i].device == about.st_dev && self->shards[i].inode == about.st_ino)
-            return self->host->fail(self->host, QSR_E_INPUT, "path", "%s is listed twice (also as %s)", path,
-                                    self->shards[i].path);
     self->shards = qsr_xrealloc(self->shards, self->n_shards + 1, sizeof *self->shards);
     shard *s = &self->shards[self->n_shards++];
-    *s = (shard){.path = qsr_xcalloc(strlen(path) + 1, 1), .device = about.st_dev, .inode = about.st_ino};
+    *s = (shard){.path = qsr_xcalloc(strlen(path) + 1, 1)};
     strcpy(s->path, path);
-    return QSR_OK;
-}
-
-static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-/* glob(3) sorts by the locale's rules, so the sorting is done here. */
-static qsr_status add_pattern(qsr_instance *self, const char *pattern)
-{
-    glob_t found = {0};
-    int failure = glob(pattern, GLOB_NOSORT | GLOB_ERR, NULL, &found);
-    qsr_status status = QSR_OK;
-    if (failure == GLOB_NOMATCH)
-        status = self->host->fail(self->host, QSR_E_INPUT, "path", "no file matches %s", pattern);
-    else if (failure)
-        status = self->host->fail(self->host, QSR_E_INPUT, "path", "cannot look for %s: %s", pattern, strerror(errno));
-    else
-        qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, by_bytes);
-    for (size_t i = 0; !failure && !status && i < found.gl_pathc; i++) status = add_path(self, found.gl_pathv[i]);
-    globfree(&found);
-    return status;
 }
 
 static qsr_status add_paths(qsr_instance *self)
 {
     const qsr_strings *list = &self->options->path;
-    qsr_status status = QSR_OK;
-    for (size_t i = 0; i < list->count && !status; i++) {
-        struct stat about; /* a file whose name holds a '[' is a file first */
-        bool pattern = strpbrk(list->items[i], "*?[") && stat(list->items[i], &about) != 0;
-        status = pattern ? add_pattern(self, list->items[i]) : add_path(self, list->items[i]);
-    }
+    qsr_arena arena = {0};
+    qsr_strings files = {0};
+    qsr_error e = {0};
+    qsr_status status = qsr_paths_expand(&arena, list->items, list->count, &files, &e);
+    if (status) status = self->host->fail(self->host, e.code, "path", "%s", e.text);
+    for (size_t i = 0; i < files.count; i++) add_path(self, files.items[i]);
+    qsr_arena_free(&arena);
     return status;
 }
 

@@ -66,8 +66,7 @@ static void remember(const struct stat *about, const qsr_digest *digest)
 {
     pthread_mutex_lock(&known_lock);
     known = qsr_xrealloc(known, n_known + 1, sizeof *known);
-    known[n_known++] =
-        (known_file){about->st_dev, about->st_ino, about->st_size, about->st_mtim, about->st_ctim, *digest};
+    known[n_known++] = (known_file){about->st_dev, about->st_ino, about->st_size, about->st_mtim, about->st_ctim, *digest};
     pthread_mutex_unlock(&known_lock);
 }
 

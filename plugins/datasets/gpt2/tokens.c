@@ -38,9 +38,9 @@ static void free_words(struct gpt2_words *w)
 qsr_status gpt2_tokens_open(const qsr_strings *files, const char *folder, size_t vocabulary, gpt2_tokens *ret, qsr_error *e)
 {
     *ret = (gpt2_tokens){0};
-    qsr_status status = qsr_tokens_open(files->items, files->count, vocabulary, &ret->file, e);
+    qsr_status status = qsr_token_files_open(files->items, files->count, vocabulary, &ret->file, e);
     if (status) return status;
-    ret->count = qsr_tokens_count(ret->file);
+    ret->count = qsr_token_files_count(ret->file);
     ret->words = new_words(folder);
     return QSR_OK;
 }
@@ -48,13 +48,13 @@ qsr_status gpt2_tokens_open(const qsr_strings *files, const char *folder, size_t
 void gpt2_tokens_close(gpt2_tokens *t)
 {
     free_words(t->words);
-    qsr_tokens_close(t->file);
+    qsr_token_files_close(t->file);
     *t = (gpt2_tokens){0};
 }
 
 void gpt2_tokens_read(const gpt2_tokens *t, size_t begin, size_t n, int64_t *ids)
 {
-    qsr_tokens_read(t->file, begin, n, ids);
+    qsr_token_files_read(t->file, begin, n, ids);
 }
 
 /* ---- what they stand for ----------------------------------------------------------------------------------------- */
@@ -70,7 +70,7 @@ static const struct gpt2_words *look(const gpt2_tokens *t)
         const bool read = qsr_vocabulary_open(w->folder, &w->vocabulary, NULL) == QSR_OK;
         const bool known = read && qsr_vocabulary_end(w->vocabulary, &end, NULL) == QSR_OK;
         w->end = known ? (int64_t)end : qsr_config_end(w->folder);
-        w->begins = t->count && qsr_tokens_rank(t->file, w->end, 1);
+        w->begins = t->count && qsr_token_files_rank(t->file, w->end, 1);
         w->looked = true;
     }
     pthread_mutex_unlock(&w->lock);
@@ -82,7 +82,7 @@ void gpt2_tokens_documents(const gpt2_tokens *t, size_t begin, size_t n, uint64_
     enum { CHUNK = 1024 };
     int64_t ids[CHUNK];
     const struct gpt2_words *w = look(t);
-    uint64_t seen = w->end < 0 ? 0 : qsr_tokens_rank(t->file, w->end, begin);
+    uint64_t seen = w->end < 0 ? 0 : qsr_token_files_rank(t->file, w->end, begin);
     for (size_t at = 0; at < n; at += CHUNK) {
         const size_t some = qsr_min_size(CHUNK, n - at);
         gpt2_tokens_read(t, begin + at, some, ids);

@@ -4,7 +4,7 @@
 #include "base/error.h"
 
 typedef struct {
-    struct qsr_tokens *file;
+    struct qsr_token_files *file;
     size_t count;
     struct gpt2_words *words; /* the vocabulary and the id that ends texts, once somebody asks */
 } gpt2_tokens;

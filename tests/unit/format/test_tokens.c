@@ -30,19 +30,19 @@ static const char *put_llmc(const char *name, uint32_t magic, uint32_t version, 
     return in_folder(name);
 }
 
-static qsr_tokens *open_good(const char *const *names, size_t n, size_t vocabulary)
+static qsr_token_files *open_good(const char *const *names, size_t n, size_t vocabulary)
 {
-    qsr_tokens *t;
+    qsr_token_files *t;
     qsr_error e = {0};
-    if (qsr_tokens_open(names, n, vocabulary, &t, &e)) fail_msg("%s", e.text);
+    if (qsr_token_files_open(names, n, vocabulary, &t, &e)) fail_msg("%s", e.text);
     return t;
 }
 
 static void assert_refused(const char *path, size_t vocabulary, const char *text)
 {
-    qsr_tokens *t;
+    qsr_token_files *t;
     qsr_error e = {0};
-    assert_int_equal(qsr_tokens_open(&path, 1, vocabulary, &t, &e), QSR_E_INPUT);
+    assert_int_equal(qsr_token_files_open(&path, 1, vocabulary, &t, &e), QSR_E_INPUT);
     assert_string_equal(e.text, qsr_arena_printf(&arena, "%s%s", path, text));
 }
 
@@ -57,24 +57,24 @@ static void reads_files_of_every_kind_as_one_sequence(void **state)
                            put_llmc("c.bin", 20240801, 7, 4, wide, sizeof wide), put_file("empty.bin", "", 0), in_folder("d.npy")};
     assert_int_equal(qsr_npy_write(names[4], QSR_I64, 1, &(size_t){3}, longs, NULL), QSR_OK);
     static const int64_t wanted[] = {5, 6, 7, 65535, 0, 5, 6, 7, 65535, 0, 70000, 1, 2, 100000, 8, 9, 10};
-    qsr_tokens *t = open_good(names, 5, 100001);
+    qsr_token_files *t = open_good(names, 5, 100001);
     int64_t ids[17];
-    assert_int_equal(qsr_tokens_count(t), 17);
+    assert_int_equal(qsr_token_files_count(t), 17);
     for (size_t begin = 0; begin <= 17; begin++)
         for (size_t n = 0; n <= 17 - begin; n++) {
-            qsr_tokens_read(t, begin, n, ids);
+            qsr_token_files_read(t, begin, n, ids);
             if (n) assert_memory_equal(ids, wanted + begin, n * sizeof *ids);
         }
     for (size_t n = 0; n <= 17; n++) {
         size_t sevens = 0;
         for (size_t i = 0; i < n; i++) sevens += wanted[i] == 7;
-        assert_int_equal(qsr_tokens_rank(t, 7, n), sevens);
+        assert_int_equal(qsr_token_files_rank(t, 7, n), sevens);
     }
-    qsr_tokens_close(t);
+    qsr_token_files_close(t);
     const char *pattern = in_folder("[ab].bin");
     t = open_good(&pattern, 1, 65536);
-    assert_int_equal(qsr_tokens_count(t), 10);
-    qsr_tokens_close(t);
+    assert_int_equal(qsr_token_files_count(t), 10);
+    qsr_token_files_close(t);
 }
 
 static void counts_over_many_blocks(void **state)
@@ -84,11 +84,11 @@ static void counts_over_many_blocks(void **state)
     uint16_t *ids = qsr_xcalloc(N, sizeof *ids);
     for (size_t i = 0; i < N; i++) ids[i] = i % 101 == 0;
     const char *path = put_file("many.bin", ids, N * sizeof *ids);
-    qsr_tokens *t = open_good(&path, 1, 2);
-    for (size_t n = 0; n <= N; n += 4999) assert_int_equal(qsr_tokens_rank(t, 1, n), (n + 100) / 101);
-    assert_int_equal(qsr_tokens_rank(t, 1, N), (N + 100) / 101);
-    assert_int_equal(qsr_tokens_rank(t, 1, 65536), (65536 + 100) / 101);
-    qsr_tokens_close(t);
+    qsr_token_files *t = open_good(&path, 1, 2);
+    for (size_t n = 0; n <= N; n += 4999) assert_int_equal(qsr_token_files_rank(t, 1, n), (n + 100) / 101);
+    assert_int_equal(qsr_token_files_rank(t, 1, N), (N + 100) / 101);
+    assert_int_equal(qsr_token_files_rank(t, 1, 65536), (65536 + 100) / 101);
+    qsr_token_files_close(t);
     free(ids);
 }
 
@@ -115,11 +115,11 @@ static void says_what_is_wrong(void **state)
     assert_refused(put_file("model.bin", other, sizeof other), 65536, ": magic 20240326: this is a model's weights of llm.c, not tokens");
     assert_refused(put_file("x.txt", "hello", 5), 65536, ": not a .npy file: it does not begin with \\x93NUMPY");
     const char *twice[] = {put_file("a.bin", narrow, sizeof narrow), in_folder("a.bin")};
-    qsr_tokens *t;
+    qsr_token_files *t;
     qsr_error e = {0};
-    assert_int_equal(qsr_tokens_open(twice, 2, 65536, &t, &e), QSR_E_INPUT);
+    assert_int_equal(qsr_token_files_open(twice, 2, 65536, &t, &e), QSR_E_INPUT);
     assert_non_null(strstr(e.text, "is listed twice"));
-    assert_int_equal(qsr_tokens_open(twice, 0, 65536, &t, &e), QSR_E_INPUT);
+    assert_int_equal(qsr_token_files_open(twice, 0, 65536, &t, &e), QSR_E_INPUT);
 }
 
 /* What is written piece by piece is, for .npy, what qsr_npy_write writes at once. */
