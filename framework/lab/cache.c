@@ -30,7 +30,7 @@ static bool is_empty(const char *folder)
 }
 
 /* Shards that cache.json lists and that are what they should be; others are written again. */
-static void find_shards(qsr_cache_part *p)
+static void find_shards(qsr_cache_part *p, bool tell)
 {
     const json_t *list = json_object_get(p->cache.root, "shard_list");
     p->kept = 0;
@@ -39,13 +39,13 @@ static void find_shards(qsr_cache_part *p)
         qsr_error e = {0};
         p->there[s] = json_is_object(json_array_get(list, s)) && !qsr_cache_shard_open(&p->cache, s, &shard, &e);
         if (p->there[s]) qsr_cache_shard_close(&shard);
-        if (e.code) qsr_log(QSR_LOG_WARNING, "%s: it is written again", e.text);
+        if (e.code && tell) qsr_log(QSR_LOG_WARNING, "%s: it is written again", e.text);
         p->kept += p->there[s];
     }
 }
 
 /* The part's cache is the plan, until a cache.json with the same id is found. */
-static qsr_status look_at(qsr_cache_part *p, qsr_error *e)
+static qsr_status look_at(qsr_cache_part *p, bool tell, qsr_error *e)
 {
     qsr_cache old;
     if (!qsr_cache_exists(p->folder)) {
@@ -68,7 +68,7 @@ static qsr_status look_at(qsr_cache_part *p, qsr_error *e)
     }
     qsr_cache_close(&p->cache);
     p->cache = old;
-    find_shards(p);
+    find_shards(p, tell);
     return QSR_OK;
 }
 
@@ -122,7 +122,7 @@ static qsr_status plan_part(qsr_cache_job *job, const qsr_spec *spec, bool below
     if (!status) status = qsr_cache_from(p->folder, root, &p->cache, e);
     if (status) return status;
     p->there = qsr_arena_alloc(&job->arena, (size_t)p->cache.shards, sizeof *p->there);
-    return look_at(p, e);
+    return look_at(p, true, e);
 }
 
 static qsr_status plan_parts(qsr_cache_job *job, const qsr_spec *const *specs, size_t n, const size_t *taps, qsr_error *e)
@@ -254,7 +254,7 @@ static qsr_status claim(qsr_cache_part *p, qsr_error *e)
         return errno == EWOULDBLOCK ? qsr_fail(e, QSR_E_INPUT, "another process writes %s", p->folder)
                                     : qsr_fail_errno(e, "lock", p->folder);
     sweep(p->folder);
-    status = look_at(p, e); /* once more: somebody may have been faster */
+    status = look_at(p, false, e); /* once more: somebody may have been faster */
     if (status || qsr_cache_exists(p->folder)) return status;
     return save_plan(p, e);
 }

@@ -16,3 +16,6 @@ tests_unit_lab_test_index_LDADD = $(TEST_LDADD) $(SQLITE_LIBS)
 
 check_PROGRAMS += tests/unit/lab/test_group
 tests_unit_lab_test_group_SOURCES = tests/unit/lab/test_group.c $(BENCH)
+
+check_PROGRAMS += tests/unit/lab/test_cache
+tests_unit_lab_test_cache_SOURCES = tests/unit/lab/test_cache.c $(BENCH)
