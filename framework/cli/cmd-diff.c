@@ -51,9 +51,10 @@ const qsr_command qsr_cmd_diff = {
     .synopsis = "RUN RUN",
     .summary = "say what differs between two run folders, and from which step on",
     .help = "Compares two run folders: options of the spec, inputs by their digests, plugins, Quasar, machine; the\n"
-            "first logged step whose values differ; metrics of the result; the autoencoder and tokens.csv. Exit\n"
-            "code 0: equal in everything that equal runs agree in (machine, threads, folders and logging may\n"
-            "differ, and are shown all the same), 1: different.",
+            "first logged step whose values differ; metrics of the result; the autoencoder, tokens.csv and, where\n"
+            "both asked for the same, latents.csv and top_contexts.jsonl. Exit code 0: equal in everything that\n"
+            "equal runs agree in (machine, threads, folders and logging may differ, and are shown all the same),\n"
+            "1: different.",
     .options = (const qsr_arg_option[]){{0}},
     .run = run,
 };
