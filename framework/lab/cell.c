@@ -275,6 +275,18 @@ static bool is_logged(const qsr_learner *l)
     return l->report.step % (uint64_t)l->spec->train.log_every == 0 || l->report.step + 1 == l->steps;
 }
 
+/* Rows whose bounds were of use, and of no use, and pre-activations computed one by one. */
+static void put_screening(json_t *line, const qsr_learner *l)
+{
+    if (!l->sae.screened) return;
+    qsr_sift_count count = qsr_learner_sifted(l);
+    json_t *screening = json_object();
+    json_object_set_new(screening, "rows", json_integer((json_int_t)count.rows));
+    json_object_set_new(screening, "full_rows", json_integer((json_int_t)count.full));
+    json_object_set_new(screening, "pairs", json_integer((json_int_t)count.pairs));
+    json_object_set_new(line, "screening", screening);
+}
+
 static qsr_status log_timing(qsr_cell *c, qsr_error *e)
 {
     const qsr_learner *l = c->learner;
@@ -288,6 +300,7 @@ static qsr_status log_timing(qsr_cell *c, qsr_error *e)
     json_object_set_new(line, "data_reads", json_integer((json_int_t)qsr_dataset_reads(c->data)));
     for (int p = 0; p < QSR_PHASES; p++) json_object_set_new(phases, qsr_phase_names[p], qsr_json_real(l->watch.seconds[p]));
     json_object_set_new(line, "phases", phases);
+    put_screening(line, l);
     return qsr_store_timing(&c->store, line, e);
 }
 

@@ -189,6 +189,17 @@ static void free_buffers(qsr_learner *l)
     qsr_adam_free(&l->adam);
 }
 
+qsr_sift_count qsr_learner_sifted(const qsr_learner *l)
+{
+    qsr_sift_count sum = {0};
+    for (size_t i = 0; i < l->n_lanes; i++) {
+        sum.rows += l->lanes[i].encoder.sifted.rows;
+        sum.full += l->lanes[i].encoder.sifted.full;
+        sum.pairs += l->lanes[i].encoder.sifted.pairs;
+    }
+    return sum;
+}
+
 void qsr_learner_retire(qsr_learner *l) { free_buffers(l); }
 
 void qsr_learner_free(qsr_learner *l)

@@ -77,6 +77,9 @@ qsr_status qsr_learner_step(qsr_learner *, const float *raw, qsr_error *e);
  * clipping and projection, and leaves the weights alone. */
 qsr_status qsr_learner_gradients(qsr_learner *, const float *raw, qsr_error *e);
 
+/* What screening took, over all steps; all 0 without it. */
+qsr_sift_count qsr_learner_sifted(const qsr_learner *);
+
 /* Blocks whose codes may wait together, unless there are more threads: sparse codes of a whole batch of 4096. */
 enum { QSR_BLOCKS_IN_FLIGHT = 16, QSR_WAITING_ENTRIES = 3000000 }; /* entries: of some 20 bytes, unless a block has more */
 
