@@ -6,7 +6,7 @@
 #include "base/sizes.h"
 #include "math/select.h"
 
-enum { ROOM = 2048, LEAST_ROOM = 256 };
+enum { ROOM = 2048, LEAST_ROOM = 256, LINE = 16 /* floats of a cache line */ };
 
 /* A pre-activation on its own costs some 16 times what it costs in a full product. */
 size_t qsr_sift_room(size_t d_sae) { return qsr_min_size(ROOM, qsr_max_size(LEAST_ROOM, d_sae / 16)); }
@@ -111,19 +111,27 @@ typedef struct {
     size_t stride;
 } sift_run;
 
-static bool sift_row(const sift_run *run, size_t r)
+/* The candidates of row r; their latents are on their way into the cache then. False: the row goes through the full product. */
+static bool find(const sift_run *run, size_t r, candidate_list *c)
+{
+    const qsr_sifting *s = run->s;
+    if (isnan(s->bounds.scale[r])) return false;
+    if (!(run->rule->k ? may_be_largest(s, r, run->rule->k, c) : may_be_above(s, r, run->rule, c))) return false;
+    for (size_t i = 0; i < c->n; i++) {
+        const float *w = s->p->w_enc + c->latent[i] * s->p->d_in;
+        for (size_t k = 0; k < s->p->d_in; k += LINE) __builtin_prefetch(w + k, 0, 2);
+    }
+    return true;
+}
+
+static void finish(const sift_run *run, size_t r, candidate_list *c)
 {
     qsr_sifting *s = run->s;
-    candidate_list c;
-    if (isnan(s->bounds.scale[r])) return false;
-    if (!(run->rule->k ? may_be_largest(s, r, run->rule->k, &c) : may_be_above(s, r, run->rule, &c))) return false;
-    qsr_product_entries(s->product, c.latent, c.n, s->xc + r * s->p->d_in, s->p->encoder_bias ? s->p->b_enc : NULL,
-                        c.value);
-    s->count.pairs += c.n;
-    qsr_pre_list list = {c.latent, c.value, c.n};
-    run->code->row_begin[r + 1] =
-        decide(s, run->rule, r, &list, run->code->latent + r * run->stride, run->code->value + r * run->stride);
-    return true;
+    qsr_product_entries(s->product, c->latent, c->n, s->xc + r * s->p->d_in, s->p->encoder_bias ? s->p->b_enc : NULL, c->value);
+    s->count.pairs += c->n;
+    qsr_pre_list list = {c->latent, c->value, c->n};
+    size_t place = r * run->stride;
+    run->code->row_begin[r + 1] = decide(s, run->rule, r, &list, run->code->latent + place, run->code->value + place);
 }
 
 /* The bounds are done with, so their memory takes the values. */
@@ -158,8 +166,13 @@ static void sift(qsr_sifting *s, const sift_rule *rule, size_t stride, qsr_code 
 {
     sift_run run = {s, rule, code, stride};
     size_t n = 0;
-    for (size_t r = 0; r < s->rows; r++)
-        if (!sift_row(&run, r)) s->number[n++] = (uint32_t)r;
+    candidate_list list[2];
+    bool found[2] = {false, false};
+    for (size_t r = 0; r <= s->rows; r++) { /* a row's latents arrive while the next row's are found */
+        found[r % 2] = r < s->rows && find(&run, r, &list[r % 2]);
+        if (r < s->rows && !found[r % 2]) s->number[n++] = (uint32_t)r;
+        if (r && found[(r - 1) % 2]) finish(&run, r - 1, &list[(r - 1) % 2]);
+    }
     s->count.rows += s->rows;
     s->count.full += n;
     if (n) multiply_rows(&run, s->number, n);
