@@ -9,6 +9,7 @@
 #include "base/table.h"
 #include "math/blas.h"
 #include "math/kernel.h"
+#include "math/screen.h"
 #include "math/pool.h"
 #include "plugin/loader.h"
 
@@ -59,6 +60,7 @@ static void look_at_isa(findings *f)
         note(f, "instruction set", "%s%s (usable: %s)", qsr_kernels_get()->isa, forced ? ", forced by QUASAR_ISA" : "",
              usable.bytes);
     }
+    note(f, "screening", "%s", qsr_screen_tiles_get() ? "sae.screen can be bf16 (AVX512-BF16)" : "off: sae.screen needs AVX512-BF16");
     qsr_text_free(&usable);
 }
 
