@@ -51,7 +51,7 @@ static void draw_series(const qsr_study *s, size_t series, const char *parameter
     }
     if (!rows) return;
     const char *colour = qsr_figure_colour(series);
-    qsr_figure_draw(f, block, NULL, "using 1:2:3:4 with yerrorbars pt 0 ps 0 lw 1 lc rgb '%s'", colour);
+    qsr_figure_draw(f, block, NULL, "using 1:3:(0):($4-$3) " QSR_FIGURE_BARS " lc rgb '%s'", colour);
     qsr_figure_draw(f, block, s->series[series].label, "using 1:2 with %s pt %u ps 0.8 lw 1.5 dt %d lc rgb '%s'",
                     curve ? "linespoints" : "points", qsr_figure_mark(series), s->series[series].published ? 2 : 1, colour);
 }
@@ -71,6 +71,10 @@ void qsr_figure_afa(const qsr_study *s, const char *parameter, const char *name,
     }
     if (!x.n) {
         qsr_text_add(&f->missing, "No completed run has the activation topafa and %s.", parameter);
+        return;
+    }
+    if (x.low == x.high && !qsr_starts_with(parameter, "losses.")) {
+        qsr_text_add(&f->missing, "All runs of top-AFA have %s = %g, so there is no curve over it.", parameter, x.low);
         return;
     }
     for (size_t i = 0; i < s->n_series; i++)

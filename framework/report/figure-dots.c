@@ -57,7 +57,8 @@ static void draw_setting(dots *d, size_t setting, const char *metric, const exte
     size_t block = qsr_figure_block(d->figure, "%s, %s: number, mean, interval", metric, d->study->settings[setting].label);
     const double row[] = {(double)setting + 1, m.mean, fmax(low_end(&m), x->low), fmin(high_end(&m), x->high)};
     qsr_figure_row(d->figure, row, 4);
-    qsr_figure_draw(d->figure, block, named ? style.title : NULL, "using 1:2:3:4 with yerrorbars pt %u ps 0.7 lw 1 lc rgb '%s'",
+    qsr_figure_draw(d->figure, block, NULL, "using 1:3:(0):($4-$3) " QSR_FIGURE_BARS " lc rgb '%s'", qsr_figure_colour(style.index));
+    qsr_figure_draw(d->figure, block, named ? style.title : NULL, "using 1:2 with points pt %u ps 0.7 lc rgb '%s'",
                     qsr_figure_mark(style.index), qsr_figure_colour(style.index));
 }
 

@@ -118,13 +118,15 @@ static void draw_steps(const qsr_study *s, size_t setting, const histogram *h, c
     qsr_figure_draw(f, block, style.title, "using 1:2 with lines lw 1.4 lc rgb '%s'", qsr_figure_colour(style.index));
 }
 
-/* A row of boxes at the setting's number, the darker the more; a colour with its transparency is 0xttrrggbb. */
+/* A row of boxes at the setting's number, the stronger the more of its own largest share; a colour with its transparency is 0xttrrggbb. */
 static void put_boxes(size_t setting, const histogram *h, const extent *x, qsr_figure *f)
 {
+    double largest = 0;
+    for (size_t b = 0; b < x->bins; b++) largest = fmax(largest, share_at(h, x, b));
     for (size_t b = 0; b < x->bins; b++) {
         double share = share_at(h, x, b), y = (double)setting + 1;
         if (share <= 0) continue;
-        unsigned clear = 255 - (unsigned)(255 * pow(share / x->highest, 0.7));
+        unsigned clear = 255 - (unsigned)(255 * pow(share / largest, 0.7));
         const double row[] = {(left_of(x, b) + left_of(x, b + 1)) / 2, y, left_of(x, b), left_of(x, b + 1), y - 0.42, y + 0.42, share,
                               (double)(clear << 24 | 0x0072b2u)};
         for (size_t i = 0; i < 7; i++) qsr_text_add(&f->table, "%.7g\t", row[i]);
@@ -136,14 +138,19 @@ static void put_boxes(size_t setting, const histogram *h, const extent *x, qsr_f
 static void draw_map(const qsr_study *s, const histogram *all, const extent *x, qsr_figure *f)
 {
     size_t block = qsr_figure_block(f, "middle, setting, ends of the bin, ends of the row, percent, colour");
-    f->height = 110 + 14 * (unsigned)s->n_settings;
+    size_t first = s->n_settings, last = 0;
+    for (size_t i = 0; i < s->n_settings; i++) {
+        if (!fits(&all[i], x)) continue;
+        put_boxes(i, &all[i], x, f);
+        if (first > i) first = i;
+        last = i;
+    }
+    f->height = 110 + 14 * (unsigned)(last - first + 1);
     if (f->height < 330) f->height = 330;
-    for (size_t i = 0; i < s->n_settings; i++)
-        if (fits(&all[i], x)) put_boxes(i, &all[i], x, f);
     qsr_figure_draw(f, block, NULL, "using 1:2:3:4:5:6:8 with boxxyerror lc rgb variable fillstyle solid noborder");
     qsr_figure_set_text(f, "ylabel", "number of the setting in the table");
-    qsr_figure_set(f, "set yrange [%.1f:0.5]\nunset key", (double)s->n_settings + 0.5);
-    qsr_text_add(&f->caption, " A row is a setting; the darker, the larger the share, up to %.3g %%.", x->highest);
+    qsr_figure_set(f, "set yrange [%.1f:%.1f]\nunset key", (double)last + 1.5, (double)first + 0.5);
+    qsr_text_puts(&f->caption, " A row is a setting: the stronger the colour, the nearer to its own largest share.");
 }
 
 static void draw_all(const qsr_study *s, const histogram_keys *keys, const char *label, qsr_figure *f)

@@ -27,11 +27,21 @@ static void put_ends(const qsr_summary *s, double *ret_low, double *ret_high, bo
     if (logarithmic && *ret_low < s->mean / 10) *ret_low = s->mean / 10;
 }
 
+/* What is best at 1 is told apart near 1, where a logarithm says nothing. */
+static bool is_fraction(const char *metric)
+{
+    static const char *const fractions[] = {"ce_recovered_", "explained_variance", "cosine", "l2_ratio", "stability."};
+    for (size_t i = 0; i < sizeof fractions / sizeof *fractions; i++)
+        if (qsr_starts_with(metric, fractions[i])) return true;
+    return false;
+}
+
 static void collect(pareto *p, const char *metric)
 {
     const qsr_study *s = p->study;
     p->points = qsr_xcalloc(s->n_settings + 1, sizeof *p->points);
-    p->log_x = p->log_y = true;
+    p->log_x = true;
+    p->log_y = !is_fraction(metric);
     for (size_t i = 0; i < s->n_settings; i++) {
         qsr_summary x = qsr_study_summary(s, &s->settings[i], "l0"), y = qsr_study_summary(s, &s->settings[i], metric);
         if (!x.n || !y.n) continue;
@@ -66,7 +76,8 @@ static void draw_series(const pareto *p, size_t series, qsr_figure *f)
         if (q->series == series) qsr_figure_row(f, row, 6);
     }
     const char *colour = qsr_figure_colour(series);
-    qsr_figure_draw(f, block, NULL, "using 1:2:3:4:5:6 with xyerrorbars pt 0 ps 0 lw 1 lc rgb '%s'", colour);
+    qsr_figure_draw(f, block, NULL, "using 3:2:($4-$3):(0) " QSR_FIGURE_BARS " lc rgb '%s'", colour);
+    qsr_figure_draw(f, block, NULL, "using 1:5:(0):($6-$5) " QSR_FIGURE_BARS " lc rgb '%s'", colour);
     qsr_figure_draw(f, block, about->label, "using 1:2 with linespoints pt %u ps 0.8 lw 1.5 dt %d lc rgb '%s'", qsr_figure_mark(series),
                     about->published ? 2 : 1, colour);
 }

@@ -39,6 +39,10 @@ void qsr_figure_draw(qsr_figure *, size_t block, const char *title, const char *
 /* The plot command of what was drawn so far; for several in one figure between `set multiplot` and `unset multiplot`. */
 void qsr_figure_flush(qsr_figure *);
 
+/* Where a figure has intervals: bars with caps, as `with vectors` draws them. gnuplot's own error bars are hidden behind their points by
+ * white discs, which are seen in the dark. */
+#define QSR_FIGURE_BARS "with vectors heads size screen 0.008,90 nofilled lw 1"
+
 /* Colours that can be told apart on white and on black, also by the colour-blind (Okabe and Ito, 2008), and marks to go with them. */
 const char *qsr_figure_colour(size_t index);
 unsigned qsr_figure_mark(size_t index);

@@ -31,8 +31,8 @@ void qsr_figure_key(qsr_figure *f, size_t n, size_t longest)
     size_t columns = (f->width - 60) / (longest * LETTER + SAMPLE);
     if (columns < 1) columns = 1;
     if (columns > n) columns = n ? n : 1;
-    f->height += (unsigned)((n + columns - 1) / columns * LINE);
-    qsr_figure_set(f, "set key outside below center horizontal maxcols %zu Left reverse", columns);
+    f->height += (unsigned)((n + columns - 1) / columns * LINE) + LINE / 2;
+    qsr_figure_set(f, "set key outside below center horizontal maxcols %zu Left reverse height 0.6", columns);
 }
 
 void qsr_figure_study_key(qsr_figure *f, const qsr_study *s)

@@ -80,7 +80,15 @@ static bool has_other_states(const qsr_study *s)
     return false;
 }
 
-static void put_table(qsr_page *p, const char *id, const char *const *metrics, size_t n_metrics)
+static bool has_some(const qsr_study *s, const qsr_setting *setting, const char *const *metrics, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (qsr_study_summary(s, setting, metrics[i]).n) return true;
+    return false;
+}
+
+/* everyone: also settings that have none of the metrics. */
+static void put_table(qsr_page *p, const char *id, const char *const *metrics, size_t n_metrics, bool everyone)
 {
     const qsr_study *s = &p->study;
     bool states = has_other_states(s);
@@ -93,7 +101,8 @@ static void put_table(qsr_page *p, const char *id, const char *const *metrics, s
     if (states) put_head(p, " class=\"n\"", "failed");
     if (states) put_head(p, " class=\"n\"", "unfinished");
     qsr_text_puts(p->out, "</tr></thead>\n<tbody>\n");
-    for (size_t i = 0; i < s->n_settings; i++) put_row(p, i, metrics, n_metrics, states);
+    for (size_t i = 0; i < s->n_settings; i++)
+        if (everyone || has_some(s, &s->settings[i], metrics, n_metrics)) put_row(p, i, metrics, n_metrics, states);
     qsr_text_puts(p->out, "</tbody></table></div>\n");
 }
 
@@ -150,10 +159,10 @@ void qsr_page_settings(qsr_page *p)
     qsr_page_section(p, "settings", "Results");
     qsr_page_paragraph(p, "A row is what differs in nothing but the seed: the mean over seeds, with half of its 95 % interval (Student's t) "
                           "where there are two or more.");
-    put_table(p, "results", metrics, choose_metrics(&p->study, usual, metrics));
+    put_table(p, "results", metrics, choose_metrics(&p->study, usual, metrics), true);
     put_failures(p);
     qsr_text_puts(p->out, "<details><summary>All metrics</summary>\n");
-    put_table(p, "metrics", f->metrics, f->n_metrics);
+    put_table(p, "metrics", f->metrics, f->n_metrics, true);
     qsr_text_puts(p->out, "</details>\n");
     put_notes(p);
     free(metrics);
@@ -171,7 +180,7 @@ void qsr_page_diagnostics(qsr_page *p)
     }
     qsr_page_paragraph(p, "ε-LBO is a function of norm_ratio = ‖f̃‖/‖z‖; coherence_lb bounds max |cos| among the rows of the decoder and its "
                           "bias from below.");
-    put_table(p, "diagnostics", metrics, n);
+    put_table(p, "diagnostics", metrics, n, false);
 }
 
 /* ---- what was run ---------------------------------------------------------------------------------------------------------------- */

@@ -62,26 +62,32 @@ void qsr_page_training(qsr_page *p)
 
 /* ---- geometry ----------------------------------------------------------------------------------------------------------------------- */
 
-/* The best setting of each series by NMSE, the best first, so that a page of many cells stays one. */
+/* The best by NMSE among own settings that have a run and are not chosen yet, of an activation that is not chosen yet where `new`;
+ * n_settings: there is none. */
+static size_t next_best(const qsr_study *s, const size_t *chosen, size_t n, bool new)
+{
+    size_t found = s->n_settings;
+    double least = INFINITY;
+    for (size_t i = 0; i < s->n_settings; i++) {
+        const char *plugin = qsr_study_value(s, &s->settings[i], "activation.plugin");
+        bool taken = !qsr_study_example(s, &s->settings[i]);
+        for (size_t k = 0; k < n; k++) {
+            const char *other = qsr_study_value(s, &s->settings[chosen[k]], "activation.plugin");
+            taken = taken || chosen[k] == i || s->settings[chosen[k]].series == s->settings[i].series || (new && other == plugin);
+        }
+        if (taken) continue;
+        qsr_summary m = qsr_study_summary(s, &s->settings[i], "nmse");
+        if (found == s->n_settings || m.mean < least) found = i, least = m.n ? m.mean : INFINITY;
+    }
+    return found;
+}
+
+/* The best setting of each activation, then of other series, so that a page of many cells stays one. */
 static size_t choose_settings(const qsr_study *s, size_t *ret)
 {
-    double best[MOST_ZF];
     size_t n = 0;
-    for (size_t series = 0; series < s->n_series; series++) {
-        size_t found = s->n_settings;
-        double least = INFINITY;
-        for (size_t i = 0; i < s->n_settings; i++) {
-            qsr_summary m = qsr_study_summary(s, &s->settings[i], "nmse");
-            if (s->settings[i].series != series || !qsr_study_example(s, &s->settings[i])) continue;
-            if (found == s->n_settings || m.mean < least) found = i, least = m.n ? m.mean : INFINITY;
-        }
-        if (found == s->n_settings) continue;
-        size_t at = n < MOST_ZF ? n++ : MOST_ZF - 1;
-        if (n == MOST_ZF && at == MOST_ZF - 1 && series >= MOST_ZF && least >= best[at]) continue;
-        for (; at > 0 && best[at - 1] > least; at--) best[at] = best[at - 1], ret[at] = ret[at - 1];
-        best[at] = least;
-        ret[at] = found;
-    }
+    for (int new = 1; new >= 0; new--)
+        for (size_t next; n < MOST_ZF && (next = next_best(s, ret, n, new)) < s->n_settings;) ret[n++] = next;
     return n;
 }
 
@@ -112,7 +118,7 @@ static void put_all_zf(qsr_page *p)
     if (!drawn)
         qsr_page_paragraph(p, "There is no ZF plot: no completed run has a tokens.csv, which an evaluation writes.");
     else if (p->study.n_settings > drawn)
-        qsr_page_paragraph(p, "ZF plots are of the best setting by NMSE of a series, first seed; `quasar plot zf RUN` draws any other.");
+        qsr_page_paragraph(p, "These are the best settings by NMSE of each activation and of other series, first seed; `quasar plot zf RUN` draws any run.");
 }
 
 static void put_violins(qsr_page *p)

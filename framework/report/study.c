@@ -40,6 +40,19 @@ static void add_value(const qsr_study *s, size_t key, const char *value, qsr_tex
         qsr_text_add(out, "%s=%s", short_key(s, key), value);
 }
 
+/* Whether own runs, or published ones, differ in the key: what all of a kind share says nothing within it. */
+static bool varies(const qsr_study *s, size_t key, bool published)
+{
+    const char *const *first = NULL;
+    for (size_t i = 0; i < s->frame.n_rows; i++) {
+        const qsr_frame_row *row = &s->frame.rows[i];
+        if (row->published != published) continue;
+        if (first && *first != row->values[key]) return true;
+        first = &row->values[key];
+    }
+    return false;
+}
+
 /* Plugins first: "topk k=16 layer=3". */
 static const char *label_of(qsr_study *s, size_t row, const bool *along)
 {
@@ -47,7 +60,7 @@ static const char *label_of(qsr_study *s, size_t row, const bool *along)
     for (int plugin = 1; plugin >= 0; plugin--)
         for (size_t i = 0; i < s->n_keys; i++) {
             size_t key = s->keys[i];
-            if ((along && along[i]) || qsr_ends_with(s->frame.keys[key], ".plugin") != plugin) continue;
+            if ((along && along[i]) || !varies(s, key, s->frame.rows[row].published) || qsr_ends_with(s->frame.keys[key], ".plugin") != plugin) continue;
             add_value(s, key, s->frame.rows[row].values[key], &text);
         }
     if (s->frame.rows[row].published) qsr_text_add(&text, "%s(published)", text.length ? " " : "");

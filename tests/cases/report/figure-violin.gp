@@ -1,7 +1,7 @@
 # NMSE against ε-LBO per layer
 # Made by quasar; `gnuplot violin.gp` draws violin.tsv into violin.svg.
 set encoding utf8
-set terminal svg size 640,438 dynamic font 'sans-serif,14' enhanced
+set terminal svg size 640,447 dynamic font 'sans-serif,14' enhanced
 set output 'violin.svg'
 set border linecolor rgb 'black'
 set grid linecolor rgb '#888888' linewidth 0.5 dashtype 3
@@ -12,7 +12,7 @@ set xtics ('1' 1)
 set xtics add ('2' 2)
 set xrange [0.3:2.7]
 set xlabel 'layer' noenhanced offset 0,0.4
-set key outside below center horizontal maxcols 4 Left reverse
+set key outside below center horizontal maxcols 4 Left reverse height 0.6
 set logscale y
 set format y '%g'
 set yrange [0.00831764:1.20226]
