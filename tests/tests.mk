@@ -13,6 +13,7 @@ include tests/unit/format.mk
 include tests/unit/plugin.mk
 include tests/unit/data.mk
 include tests/unit/model.mk
+include tests/unit/exchange.mk
 include tests/unit/eval.mk
 include tests/unit/train.mk
 include tests/unit/lab.mk
