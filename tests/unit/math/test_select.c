@@ -45,13 +45,27 @@ static void fill(int kind, size_t n, uint64_t seed)
     for (size_t i = 0; i < n; i++) {
         double z = qsr_rng_normal(&rng, i);
         switch (kind) {
-        case 0: v[i] = (float)z; break;
-        case 1: v[i] = (float)round(z * 2); break;               /* many ties */
-        case 2: v[i] = (float)exp(8 * z); break;                 /* heavy tail, all positive */
-        case 3: v[i] = z > 2 ? (float)z : -1; break;             /* few positive */
-        case 4: v[i] = 1; break;                                 /* all tied */
-        case 5: v[i] = i % 7 ? (float)z : (i % 2 ? NAN : INFINITY); break;
-        default: v[i] = (float)(z * 1e-42); break;               /* subnormal */
+        case 0:
+            v[i] = (float)z;
+            break;
+        case 1:
+            v[i] = (float)round(z * 2);
+            break; /* many ties */
+        case 2:
+            v[i] = (float)exp(8 * z);
+            break; /* heavy tail, all positive */
+        case 3:
+            v[i] = z > 2 ? (float)z : -1;
+            break; /* few positive */
+        case 4:
+            v[i] = 1;
+            break; /* all tied */
+        case 5:
+            v[i] = i % 7 ? (float)z : (i % 2 ? NAN : INFINITY);
+            break;
+        default:
+            v[i] = (float)(z * 1e-42);
+            break; /* subnormal */
         }
     }
 }
@@ -75,8 +89,74 @@ static void never_selects_nan_or_nonpositive(void **state)
     assert_int_equal(got[0], 4);
 }
 
+/* The passes of every instruction set give what the portable ones give, and those what they say. */
+static void passes_agree(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"portable", "avx2", "avx512"};
+    static const size_t sizes[] = {0, 1, 15, 16, 17, 31, 100, 333, 4999};
+    static float slack[MOST], maxima[2][MOST], value[2][MOST + QSR_SELECT_LANES];
+    static uint32_t index[2][MOST + QSR_SELECT_LANES];
+    for (size_t i = 0; i < MOST; i++) slack[i] = ldexpf(1, (int)(i % 7) - 5);
+    for (size_t s = 0; s < 3; s++) {
+        const qsr_select_passes *plain = qsr_select_passes_named("portable"), *fast = qsr_select_passes_named(sets[s]);
+        if (!fast) {
+            print_message("%s: not tested, this processor lacks it\n", sets[s]);
+            continue;
+        }
+        for (int kind = 0; kind < 7; kind++)
+            for (size_t c = 0; c < sizeof sizes / sizeof *sizes; c++) {
+                size_t n = sizes[c], room = n + QSR_SELECT_LANES;
+                fill(kind, n, c);
+                for (int with = 0; with < 2;
+                     with++) { /* factor 2: the product is exact, so that fusing it changes nothing */
+                    size_t groups = plain->maxima(v, with ? slack : NULL, 2, n, 3, maxima[0]);
+                    assert_int_equal(fast->maxima(v, with ? slack : NULL, 2, n, 3, maxima[1]), groups);
+                    assert_int_equal(groups, n / 48 * 16);
+                    for (size_t g = 0; g < groups; g++) assert_true(maxima[0][g] == maxima[1][g]);
+                }
+                const float bounds[] = {-1, 0, 0.5f, 1, 2, 1e30f, -INFINITY, 1e-41f};
+                for (size_t b = 0; b < sizeof bounds / sizeof *bounds; b++) {
+                    size_t count = plain->reaching(v, n, bounds[b], room, index[0], value[0]), wanted = 0;
+                    assert_int_equal(fast->reaching(v, n, bounds[b], room, index[1], value[1]), count);
+                    for (size_t i = 0; i < n; i++) {
+                        if (!(v[i] >= bounds[b])) continue;
+                        assert_int_equal(index[1][wanted], i);
+                        assert_true(value[1][wanted] == v[i] && index[0][wanted] == i);
+                        wanted++;
+                    }
+                    assert_int_equal(count, wanted);
+                    if (count > 40) assert_true(fast->reaching(v, n, bounds[b], 40, index[1], value[1]) == SIZE_MAX);
+                }
+            }
+    }
+}
+
+/* At least k of the lower values reach the bound, and not many more; the cut is the k-th of a full sort. */
+static void bounds_and_cuts(void **state)
+{
+    (void)state;
+    static const size_t ks[] = {1, 2, 7, 40, 312};
+    for (int kind = 0; kind < 7; kind++)
+        for (size_t i = 0; i < 5; i++) {
+            fill(kind, MOST, i);
+            size_t count = by_sorting(MOST, ks[i]), reach = 0, least = 0;
+            float bound = qsr_select_bound(v, NULL, 0, MOST, ks[i]), cut = qsr_select_cut(v, MOST, ks[i]);
+            for (size_t e = 0; e < MOST; e++) reach += v[e] >= bound;
+            for (size_t e = 1; e < count; e++) least = v[want[e]] < v[want[least]] ? e : least;
+            if (bound > 0) assert_true(reach >= ks[i]);
+            if (kind == 0 && bound > 0) assert_true(reach <= 8 * ks[i]);
+            if (count == ks[i])
+                assert_true(cut == v[want[least]]);
+            else
+                assert_true(cut == 0);
+        }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(equals_a_full_sort), cmocka_unit_test(never_selects_nan_or_nonpositive)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(passes_agree), cmocka_unit_test(bounds_and_cuts),
+                                       cmocka_unit_test(equals_a_full_sort),
+                                       cmocka_unit_test(never_selects_nan_or_nonpositive)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

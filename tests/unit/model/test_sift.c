@@ -220,6 +220,28 @@ static void one_of_a_kind(void **state)
     }
 }
 
+/* The largest latents are rounded down in every column, the others not at all: rounding reverses their order by nearly all that the bound
+ * allows. */
+static void rounding_that_conspires(void **state)
+{
+    (void)state;
+    if (!qsr_screen_tiles_get()) skip();
+    problem q = make(gaussian, gaussian, NULL);
+    for (size_t r = 0; r < ROWS; r++)
+        for (size_t i = 0; i < D; i++) q.xc[r * D + i] = ldexpf(1, (int)(r % 5));
+    for (size_t j = 0; j < N; j++)
+        for (size_t i = 0; i < D; i++)
+            q.p.w_enc[j * D + i] = j % 100 == 50                     ? 1 + 0x1p-8f - 0x1p-20f * (float)(j / 100)
+                                   : (i * 7 + j) % 100 < 30 + j % 17 ? 1 + 0x1p-7f
+                                                                     : 1;
+    for (size_t i = 0; i < KS; i++) check_largest(&q, "conspiring", ks[i]);
+    check_largest(&q, "conspiring", 1);
+    assert_int_equal(q.got.latent[0], 50);
+    check_above(&q, "conspiring", NULL, q.got.value[0] * (1 - 0x1p-12f));
+    assert_true(q.got.row_begin[1] > 0 && q.got.latent[0] % 100 == 50);
+    unmake(&q);
+}
+
 static void not_finite(void **state)
 {
     (void)state;
@@ -302,6 +324,7 @@ int main(void)
         cmocka_unit_test(thresholds_at_the_values),
         cmocka_unit_test(duplicated_latents),
         cmocka_unit_test(one_of_a_kind),
+        cmocka_unit_test(rounding_that_conspires),
         cmocka_unit_test(not_finite),
         cmocka_unit_test(bounds_leave_few_candidates),
         cmocka_unit_test(copies_go_through_the_full_product),
