@@ -3,6 +3,8 @@ noinst_LTLIBRARIES += libcli.la
 libcli_la_SOURCES = \
 	framework/cli/args.c framework/cli/args.h framework/cli/cells.c framework/cli/cells.h \
 	framework/cli/cmd-bench.c framework/cli/cmd-cache.c framework/cli/cmd-check.c framework/cli/cmd-compare.c framework/cli/cmd-diff.c \
+	framework/cli/bench-print.c framework/cli/bench-print.h framework/cli/bench-table.c framework/cli/bench-table.h \
+	framework/cli/cmd-bench.c framework/cli/cmd-check.c framework/cli/cmd-compare.c framework/cli/cmd-diff.c \
 	framework/cli/cmd-doctor.c framework/cli/cmd-eval.c framework/cli/cmd-export.c framework/cli/cmd-gc.c \
 	framework/cli/cmd-help.c framework/cli/cmd-index.c framework/cli/cmd-plot.c framework/cli/cmd-plugins.c framework/cli/cmd-report.c \
 	framework/cli/cmd-run.c framework/cli/cmd-show.c framework/cli/cmd-stability.c framework/cli/cmd-status.c framework/cli/cmd-submit.c \

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/sizes.h"
 #include "eval/tokens-csv.h"
 #include "math/rows.h"
@@ -48,6 +49,7 @@ typedef struct {
     size_t room, have;
     uint64_t next_unit; /* among the held-out ones */
     uint64_t rows_read;
+    double scoring;     /* seconds */
 } reader;
 
 /* Rows are told of twice: scored, and replaced in the model. */
@@ -209,11 +211,13 @@ static void score(scorer *s, const float *rows, const qsr_place *place, size_t n
 static void score_everybody(scorer *scorers, size_t n, reader *r, size_t rows)
 {
     size_t d = r->data->d_in;
+    double start = qsr_clock();
     for (size_t i = 0; i < n; i++) score(&scorers[i], r->rows[scorers[i].judged->tap], r->place, rows);
     r->have -= rows;
     memmove(r->place, r->place + rows, r->have * sizeof *r->place);
     for (size_t tap = 0; tap < r->data->n_taps; tap++)
         memmove(r->rows[tap], r->rows[tap] + rows * d, r->have * d * sizeof(float));
+    r->scoring += qsr_clock() - start;
 }
 
 static void note_places(reader *r, const uint64_t *units, size_t n)
@@ -276,6 +280,7 @@ static qsr_status score_rows(scorer *scorers, size_t n, const qsr_dataset *data,
         pass_progress(progress, r.rows_read);
     }
     if (!status && r.have) score_everybody(scorers, n, &r, r.have);
+    if (progress->options->scoring_seconds) *progress->options->scoring_seconds += r.scoring;
     destroy_reader(&r);
     return status;
 }

@@ -8,9 +8,12 @@
 #include "base/clock.h"
 #include "base/sizes.h"
 #include "data/cursor.h"
+#include "eval/evaluate.h"
 #include "math/blas.h"
+#include "math/kernel.h"
 #include "train/start.h"
 
+static const uint64_t DEAD_FOR = (uint64_t)1 << 60; /* tokens */
 enum { WARM_UP = 2, FEWEST = 5, MOST = 200, SERIES = QSR_PHASES + 3 };
 static const double SECONDS_TO_FILL = 10;
 
@@ -24,6 +27,9 @@ typedef struct {
     float *product;            /* [batch][d_sae], of T */
     double series[SERIES][MOST]; /* milliseconds: phases, step, data, T */
     size_t n;
+    size_t n_dead;
+    qsr_sparse_count walked; /* before the first timed step */
+    qsr_sift_count sifted;
 } bench_state;
 
 /* ---- T ----------------------------------------------------------------------------------------------------------- */
@@ -76,6 +82,44 @@ static double copy_rate(qsr_pool *pool)
     return best / 1e9;
 }
 
+enum { FMA_TERMS = 64, FMA_WIDTH = 96, FMA_ROUNDS = 2000 };
+
+/* Sums of four times 96 numbers that stay in registers, from vectors that stay in the first cache: the plainest loop there is. */
+static qsr_status multiply_add(void *arg, size_t begin, size_t end)
+{
+    (void)arg;
+    float m[FMA_WIDTH], factor[FMA_TERMS][4], sums[4 * FMA_WIDTH];
+    uint32_t index[FMA_TERMS] = {0};
+    for (size_t i = 0; i < FMA_WIDTH; i++) m[i] = 1;
+    for (size_t i = 0; i < FMA_TERMS; i++)
+        for (size_t r = 0; r < 4; r++) factor[i][r] = 0x1p-20f;
+    for (size_t i = 0; i < 4 * FMA_WIDTH; i++) sums[i] = 0;
+    for (size_t i = begin; i < end; i++)
+        for (int round = 0; round < FMA_ROUNDS; round++)
+            qsr_kernels_get()->sparse->gather_4(index, factor[0], FMA_TERMS, m, FMA_WIDTH, FMA_WIDTH, sums, FMA_WIDTH);
+    return QSR_OK;
+}
+
+static double fma_rate(qsr_pool *pool)
+{
+    double best = 0, operations = 2.0 * 4 * FMA_WIDTH * FMA_TERMS * FMA_ROUNDS * qsr_pool_threads(pool);
+    for (int i = 0; i < 3; i++) {
+        double start = qsr_clock();
+        qsr_pool_run(pool, qsr_pool_threads(pool), 1, multiply_add, NULL);
+        double rate = operations / (qsr_clock() - start);
+        if (rate > best) best = rate;
+    }
+    return best / 1e9;
+}
+
+/* Several benchmarks in one process should not see each other's peak. Where the system refuses, they do. */
+static void forget_peak(void)
+{
+    FILE *file = fopen("/proc/self/clear_refs", "we");
+    if (file && fputs("5", file) >= 0) fflush(file);
+    if (file) fclose(file);
+}
+
 static size_t peak_memory(void)
 {
     FILE *file = fopen("/proc/self/status", "re");
@@ -110,6 +154,7 @@ static qsr_status timed_step(bench_state *b, bool counts, qsr_error *e)
     double before[QSR_PHASES], start = qsr_clock();
     size_t got;
     memcpy(before, l->watch.seconds, sizeof before);
+    for (size_t i = 0; i < b->n_dead; i++) l->silent[i * l->d_sae / b->n_dead] = DEAD_FOR;
     qsr_status status = qsr_cursor_next(b->cursor, l->batch, b->rows, &got, e);
     double middle = qsr_clock();
     if (status == QSR_END) return qsr_fail(e, QSR_E_OPTION, "the data of dataset.epochs ends before the benchmark does");
@@ -124,6 +169,18 @@ static qsr_status timed_step(bench_state *b, bool counts, qsr_error *e)
     b->series[QSR_PHASES][b->n] = 1e3 * step;
     b->series[QSR_PHASES + 1][b->n] = 1e3 * (middle - start);
     return QSR_OK;
+}
+
+/* Latents that are as good as never kept, and have been silent for long: their encoder rows are made small. */
+static void put_to_sleep(bench_state *b, double share)
+{
+    qsr_learner *l = b->learner;
+    b->n_dead = (size_t)(share * (double)l->d_sae);
+    for (size_t i = 0; i < b->n_dead; i++) {
+        float *row = l->sae.params.w_enc + i * l->d_sae / b->n_dead * l->d_in;
+        for (size_t c = 0; c < l->d_in; c++) row[c] *= 1e-3f;
+    }
+    if (b->n_dead) qsr_sae_refresh(&l->sae);
 }
 
 static int by_size(const void *a, const void *b)
@@ -153,6 +210,28 @@ static void count_work(const qsr_learner *l, qsr_bench *ret)
     ret->bytes[QSR_PHASE_NORMALISE] = 8 * rows * d;
 }
 
+static qsr_sift_count sifted_by(const qsr_learner *l)
+{
+    qsr_sift_count sum = {0};
+    for (size_t i = 0; i < l->n_lanes; i++) {
+        const qsr_sift_count *c = &l->lanes[i].encoder.sifted;
+        sum = (qsr_sift_count){sum.rows + c->rows, sum.full + c->full, sum.pairs + c->pairs};
+    }
+    return sum;
+}
+
+static void count_ways(const bench_state *b, qsr_bench *ret)
+{
+    const qsr_learner *l = b->learner;
+    qsr_sift_count sifted = sifted_by(l);
+    ret->walked = (qsr_sparse_count){(l->walked.by_row - b->walked.by_row) / b->n, (l->walked.in_panels - b->walked.in_panels) / b->n,
+                                     (l->walked.as_tiles - b->walked.as_tiles) / b->n};
+    ret->sifted = (qsr_sift_count){(sifted.rows - b->sifted.rows) / b->n, (sifted.full - b->sifted.full) / b->n,
+                                   (sifted.pairs - b->sifted.pairs) / b->n};
+    ret->screen = qsr_sae_screen_name(&l->sae);
+    ret->plain_bytes = 8 * l->d_in * l->d_sae * sizeof(float) + qsr_cursor_bytes(b->cursor);
+}
+
 static void conclude(bench_state *b, qsr_bench *ret)
 {
     const qsr_learner *l = b->learner;
@@ -165,6 +244,8 @@ static void conclude(bench_state *b, qsr_bench *ret)
     count_work(l, ret);
     ret->gemm_gflops = 2 * (double)l->batch * (double)l->d_in * (double)l->d_sae / ret->t.median / 1e6;
     ret->copy_gbps = copy_rate(b->pool);
+    ret->fma_gflops = fma_rate(b->pool);
+    count_ways(b, ret);
 }
 
 /* ---- the model that data comes from ------------------------------------------------------------------------------ */
@@ -207,12 +288,40 @@ static qsr_status time_model(bench_state *b, size_t repeats, qsr_bench *ret, qsr
     return status;
 }
 
+/* ---- evaluation -------------------------------------------------------------------------------------------------- */
+
+enum { EVALUATIONS = 3 };
+
+static qsr_status time_evaluation(bench_state *b, qsr_bench *ret, qsr_error *e)
+{
+    const qsr_learner *l = b->learner;
+    double scoring[EVALUATIONS], coherence[EVALUATIONS];
+    qsr_status status = QSR_OK;
+    for (int i = 0; !status && i < EVALUATIONS; i++) {
+        double seconds = 0, start = qsr_clock();
+        qsr_coherence pairs;
+        status = qsr_coherence_of(b->pool, l->sae.params.w_dec, l->d_sae, l->d_in, &pairs, NULL, e);
+        coherence[i] = 1e3 * (qsr_clock() - start);
+        qsr_judged judged = {.sae = &l->sae, .layer = -1};
+        qsr_evaluate_options options = {.scoring_seconds = &seconds};
+        if (!status) status = qsr_evaluate(&judged, 1, &b->data, &options, e);
+        if (!status && judged.error.code) *e = judged.error, status = judged.error.code;
+        scoring[i] = 1e3 * seconds * (double)l->batch / (double)b->data.held_rows;
+    }
+    if (status) return status;
+    ret->evaluation = quartiles(scoring, EVALUATIONS);
+    ret->coherence = quartiles(coherence, EVALUATIONS);
+    return QSR_OK;
+}
+
 static qsr_status measure(bench_state *b, size_t repeats, qsr_bench *ret, qsr_error *e)
 {
     qsr_learner *l = b->learner;
     qsr_status status = QSR_OK;
     for (int i = 0; !status && i < WARM_UP; i++) status = timed_step(b, false, e);
     ret->peak_bytes = peak_memory();
+    b->walked = l->walked;
+    b->sifted = sifted_by(l);
     if (!status && !(b->product = qsr_block_alloc(l->batch, l->d_sae * sizeof(float))))
         status = qsr_fail_nomem(e, "the product that T is", l->batch * l->d_sae * sizeof(float));
     if (!status) time_product(b);
@@ -226,18 +335,22 @@ static qsr_status measure(bench_state *b, size_t repeats, qsr_bench *ret, qsr_er
     return status;
 }
 
-qsr_status qsr_bench_run(const qsr_spec *spec, qsr_pool *pool, size_t repeats, qsr_bench *ret, qsr_problems *problems, qsr_error *e)
+qsr_status qsr_bench_run(const qsr_spec *spec, qsr_pool *pool, const qsr_bench_options *options, qsr_bench *ret,
+                         qsr_problems *problems, qsr_error *e)
 {
     bench_state *b = qsr_xcalloc(1, sizeof *b);
     *b = (bench_state){.spec = spec, .pool = pool};
     *ret = (qsr_bench){.threads = qsr_pool_threads(pool)};
+    forget_peak();
     qsr_status status = qsr_blas_verify(e);
     if (!status) status = open_all(b, problems, e);
     if (!status) {
         ret->d_in = b->learner->d_in, ret->d_sae = b->learner->d_sae, ret->batch = b->learner->batch;
-        status = measure(b, repeats, ret, e);
+        put_to_sleep(b, options->dead);
+        status = measure(b, options->repeats, ret, e);
     }
-    if (!status) status = time_model(b, repeats, ret, e);
+    if (!status) status = time_model(b, options->repeats, ret, e);
+    if (!status && options->evaluate) status = time_evaluation(b, ret, e);
     if (!status) conclude(b, ret);
     qsr_block_free(b->rows);
     qsr_block_free(b->product);

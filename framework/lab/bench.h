@@ -15,15 +15,26 @@ typedef struct {
     qsr_bench_time t, step, data;        /* T; one step; reading its rows, which training does between steps */
     qsr_bench_time phase[QSR_PHASES];    /* they sum up to the step */
     double flops[QSR_PHASES], bytes[QSR_PHASES]; /* counted, for GFLOP/s and GB/s; 0: not counted */
-    double gemm_gflops, copy_gbps;       /* the machine's ceilings, by T itself and by a copy larger than its caches */
+    double gemm_gflops, copy_gbps;       /* the machine's ceilings, by T itself and by a copy larger than its caches, … */
+    double fma_gflops;                   /* … and multiply-adds on numbers in the first cache */
+    qsr_sparse_count walked;             /* per timed step: how its sparse products went through the code (math/sparse) */
+    const char *screen;                  /* what sae.screen came to */
+    qsr_sift_count sifted;               /* per timed step, where it is "bf16" */
     qsr_bench_time model;                /* reading model_rows rows where the dataset counts operations (a language model); */
     size_t model_rows;                   /* 0: it does not */
     double model_flops;
     double l0;                           /* of the last step: most phases follow it */
     size_t peak_bytes;                   /* of the process before T got its own memory */
+    size_t plain_bytes;                  /* of them weights, gradients, moments and the shuffle buffer */
+    qsr_bench_time evaluation, coherence; /* with `evaluate`: scoring a batch of held-out rows without reading them; decoder rows, all pairs */
 } qsr_bench;
 
-/* `repeats` timed steps (0: as many as fit in some ten seconds, at least 5) after two for warming up. Bad options are
- * reported as by a run. */
-qsr_status qsr_bench_run(const qsr_spec *, qsr_pool *, size_t repeats, qsr_bench *ret, qsr_problems *, qsr_error *e);
+typedef struct {
+    size_t repeats; /* timed steps after two for warming up; 0: as many as fit in some ten seconds, at least 5 */
+    double dead;    /* this share of the latents never fires, and counts as dead */
+    bool evaluate;  /* also times evaluation; the spec must hold out rows */
+} qsr_bench_options;
+
+/* Bad options of the spec are reported as by a run. */
+qsr_status qsr_bench_run(const qsr_spec *, qsr_pool *, const qsr_bench_options *, qsr_bench *ret, qsr_problems *, qsr_error *e);
 #endif

@@ -197,7 +197,7 @@ static qsr_status judge_both(const qsr_dataset *data, const qsr_sae *own, const 
     qsr_pretrained_free(&copy);
     if (status) return status;
     qsr_judged both[] = {{.sae = own, .layer = -1}, {.sae = &changed, .layer = -1}};
-    qsr_evaluate_options options = {o->ctx, o->progress};
+    qsr_evaluate_options options = {.ctx = o->ctx, .progress = o->progress};
     status = qsr_evaluate(both, 2, data, &options, e);
     for (int i = 0; !status && i < 2; i++)
         if ((status = both[i].error.code) && e) *e = both[i].error;

@@ -240,7 +240,7 @@ static void evaluate(group *g)
     }
     qsr_error e = {0};
     double start = qsr_clock();
-    qsr_evaluate_options options = {w->ctx, w->evaluating};
+    qsr_evaluate_options options = {.ctx = w->ctx, .progress = w->evaluating};
     qsr_status status = n ? qsr_evaluate(judged, n, &g->data, &options, &e) : QSR_OK;
     for (size_t i = 0; i < n; i++) {
         const qsr_error *why = status ? &e : &judged[i].error;

@@ -327,7 +327,7 @@ static qsr_status judge_members(court *c, group *g, qsr_dataset *data, const siz
     qsr_judged *judged = qsr_xcalloc(g->n, sizeof *judged);
     candidate **ready = qsr_xcalloc(g->n, sizeof *ready);
     size_t n = 0;
-    qsr_evaluate_options options = {c->o->ctx, c->o->progress};
+    qsr_evaluate_options options = {.ctx = c->o->ctx, .progress = c->o->progress};
     for (size_t i = 0; i < g->n; i++) {
         judged[n] = (qsr_judged){.tap = tap[i]};
         prepare(c, g->members[i], data, &judged[n]);

@@ -7,7 +7,7 @@
 
 /* Rows of a stretch, latents of a panel: PANEL rows of W of 768 floats are 384 KiB. A row should use FEW latents of a panel, or the
  * panel is not worth its trips to the sums. */
-enum { ROWS = 256, PANEL = 128, TILE = 4, FEW = 3 };
+enum { ROWS = 512, PANEL = 128, TILE = 4, FEW = 3, STRIP = 384 };
 
 bool qsr_sparse_is_dense(size_t entries, size_t rows, size_t latents) { return 20 * entries >= 9 * rows * latents; }
 
@@ -93,40 +93,57 @@ static void fill_tile(const stretch *s, size_t row, uint32_t begin, size_t width
 
 /* ---- decode ------------------------------------------------------------------------------------------------------ */
 
-static void decode_row(const stretch *s, size_t r, size_t to, const float *w, size_t d, float *out)
+static void decode_row(const stretch *s, size_t r, size_t to, const float *w, size_t d, size_t width, float *out)
 {
     const qsr_code *c = s->code;
-    qsr_kernels_get()->sparse->gather_1(c->latent + s->at[r], c->value + s->at[r], to - s->at[r], w, d, d, out + r * d, d);
+    qsr_kernels_get()->sparse->gather_1(c->latent + s->at[r], c->value + s->at[r], to - s->at[r], w, d, width, out + r * d, d);
 }
 
-static void decode_panel(stretch *s, uint32_t begin, size_t width, bool dense, const size_t *to, const float *w, size_t d,
-                         float *out)
+static void decode_tiles(stretch *s, uint32_t begin, size_t width, const size_t *to, const float *w, size_t d, float *out)
 {
     size_t r = 0;
-    for (; dense && r + TILE <= s->rows; r += TILE) {
+    for (; r + TILE <= s->rows; r += TILE) {
         tile t;
         fill_tile(s, r, begin, width, to, &t);
         qsr_kernels_get()->sparse->gather_4(t.index, t.value[0], t.n, w, d, d, out + r * d, d);
     }
-    for (; r < s->rows; r++) decode_row(s, r, to[r], w, d, out);
+    for (; r < s->rows; r++) decode_row(s, r, to[r], w, d, d, out);
 }
 
-static void decode_stretch(stretch *s, uint32_t begin, uint32_t end, const float *w, size_t d, float *out,
-                           qsr_sparse_count *count)
+/* A panel twice as wide and half as long: the sums make half the trips. */
+static void decode_strips(stretch *s, const size_t *to, const float *w, size_t d, float *out)
 {
-    if (is_thin(s, begin, end)) {
-        for (size_t r = 0; r < s->rows; r++) decode_row(s, r, s->end[r], w, d, out);
-        count->by_row++;
-        return;
-    }
-    for (uint32_t at = begin; at < end; at += PANEL) {
-        size_t to[ROWS], width = qsr_min_size(PANEL, end - at);
-        bool dense = qsr_sparse_is_dense(cut_panel(s, at + (uint32_t)width, to), s->rows, width);
-        decode_panel(s, at, width, dense, to, w, d, out);
+    for (size_t c = 0; c < d; c += STRIP)
+        for (size_t r = 0; r < s->rows; r++) decode_row(s, r, to[r], w + c, d, qsr_min_size(STRIP, d - c), out + c);
+}
+
+static void decode_panels(stretch *s, uint32_t begin, uint32_t end, const float *w, size_t d, float *out, qsr_sparse_count *count)
+{
+    for (uint32_t at = begin, next; at < end; at = next) {
+        size_t to[ROWS];
+        next = at + (uint32_t)qsr_min_size(2 * PANEL, end - at);
+        bool dense = qsr_sparse_is_dense(cut_panel(s, next, to), s->rows, next - at);
+        if (!dense) decode_strips(s, to, w, d, out);
+        for (uint32_t half = at; dense && half < next; half += PANEL) {
+            size_t width = qsr_min_size(PANEL, next - half);
+            cut_panel(s, half + (uint32_t)width, to);
+            decode_tiles(s, half, width, to, w, d, out);
+            memcpy(s->at, to, s->rows * sizeof *to);
+        }
         memcpy(s->at, to, s->rows * sizeof *to);
         count->as_tiles += dense;
         count->in_panels += !dense;
     }
+}
+
+static void decode_stretch(stretch *s, uint32_t begin, uint32_t end, const float *w, size_t d, float *out, qsr_sparse_count *count)
+{
+    if (!is_thin(s, begin, end)) {
+        decode_panels(s, begin, end, w, d, out, count);
+        return;
+    }
+    for (size_t r = 0; r < s->rows; r++) decode_row(s, r, s->end[r], w, d, d, out);
+    count->by_row++;
 }
 
 void qsr_sparse_decode(const qsr_code *code, uint32_t begin, uint32_t end, const float *w, size_t d, const float *bias,

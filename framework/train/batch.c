@@ -8,7 +8,7 @@
 #include "train/view.h"
 
 /* Entries that a row of a late loss is taken to have. */
-enum { LATE_ENTRIES = 1000 };
+enum { LATE_ENTRIES = 512 };
 
 /* What the tasks of one batch share. */
 typedef struct {

@@ -63,7 +63,7 @@ static void use_rows(qsr_gradient *g, size_t j)
 
 /* ---- adding blocks: each task owns a panel of latents and walks all rows ------------------------------------------ */
 
-enum { TILE = 4, STRIP = 384 };
+enum { TILE = 4, ROWS = 256, STRIP = 384 }; /* ROWS times STRIP floats are 384 KiB */
 
 struct adding {
     qsr_gradient *g;
@@ -76,6 +76,7 @@ struct adding {
  * share their rows, with zeros filled in. */
 struct lists {
     size_t begin, end;    /* latents */
+    size_t row0, row1;    /* rows of the block */
     size_t per_slot;      /* 1 or TILE */
     size_t at[PANEL + 1]; /* slot s has the items at[s] <= i < at[s + 1] */
     size_t next[PANEL];   /* where the next item of a slot goes */
@@ -83,13 +84,14 @@ struct lists {
     float *value, *d_pre; /* [item][per_slot] */
 };
 
-/* Calls `visit` with every entry of a stream whose latent is in the lists, in row and latent order. */
+/* Calls `visit`, which is meant to be inlined, with every entry of a stream whose latent is in the lists, in row and latent order. */
 typedef void (*entry_visitor)(struct lists *, qsr_gradient *, const qsr_use_stream *, size_t row, size_t entry);
 
-static void walk(const qsr_use_stream *s, struct lists *l, qsr_gradient *g, entry_visitor visit)
+static inline __attribute__((always_inline)) void walk(const qsr_use_stream *s, struct lists *l, qsr_gradient *g,
+                                                       entry_visitor visit)
 {
     size_t from = qsr_max_size(l->begin, s->begin), to = qsr_min_size(l->end, s->end);
-    for (size_t r = 0; from < to && r < s->code->rows; r++)
+    for (size_t r = l->row0; from < to && r < l->row1; r++)
         for (size_t e = qsr_code_find(s->code, r, from); e < s->code->row_begin[r + 1] && s->code->latent[e] < to; e++)
             visit(l, g, s, r, e);
 }
@@ -178,26 +180,39 @@ static void free_lists(struct lists *l)
     qsr_block_free(l->d_pre);
 }
 
-static bool add_stream(const qsr_block_work *b, const qsr_use_stream *s, qsr_gradient *g, size_t begin, size_t end)
+/* Some rows of a stream. */
+static bool add_rows(const qsr_block_work *b, const qsr_use_stream *s, qsr_gradient *g, size_t row0, size_t row1,
+                     size_t begin, size_t end)
 {
-    struct lists l = {.begin = begin, .end = end, .per_slot = 1};
-    size_t entries = count_entries(s, &l), d = g->d_in;
+    struct lists l = {.begin = begin, .end = end, .row0 = row0, .row1 = row1, .per_slot = 1};
+    size_t entries = count_entries(s, &l), d = g->d_in, rows = row1 - row0;
     if (entries == 0) return true;
-    bool tiles = (end - begin) % TILE == 0 && qsr_sparse_is_dense(entries, b->rows, end - begin);
+    bool tiles = (end - begin) % TILE == 0 && qsr_sparse_is_dense(entries, rows, end - begin);
     if (tiles) l.per_slot = TILE;
-    bool ok = allocate_lists(&l, tiles ? (end - begin) / TILE * b->rows : entries);
+    bool ok = allocate_lists(&l, tiles ? (end - begin) / TILE * rows : entries);
     if (ok) {
         for (size_t j = begin; j < end; j++)
             if (tiles || l.at[j - begin] < l.at[j - begin + 1]) use_rows(g, j);
         if (tiles)
-            make_tiles(&l, b->rows);
+            make_tiles(&l, rows);
         else
             memcpy(l.next, l.at, sizeof l.next);
-        walk(s, &l, g, tiles ? place_in_tile : place_entry);
+        if (tiles)
+            walk(s, &l, g, place_in_tile);
+        else
+            walk(s, &l, g, place_entry);
         add_lists(&l, l.value, s->d_out, d, g->w_dec + begin * d);
         if (s->d_pre) add_lists(&l, l.d_pre, b->xc, d, g->w_enc + begin * d);
     }
     free_lists(&l);
+    return ok;
+}
+
+static bool add_stream(const qsr_block_work *b, const qsr_use_stream *s, qsr_gradient *g, size_t begin, size_t end)
+{
+    bool ok = true;
+    for (size_t r = 0; ok && r < s->code->rows; r += ROWS)
+        ok = add_rows(b, s, g, r, qsr_min_size(r + ROWS, s->code->rows), begin, end);
     return ok;
 }
 
@@ -217,7 +232,7 @@ static qsr_status add_panel(void *arg, size_t begin, size_t end)
 /* ---- adding sparse codes: all blocks at once, in latent order ----------------------------------------------------- */
 
 /* A task owns a strip of NARROW columns of one of the matrices, of which the rows of all blocks fit into the L2 cache. */
-enum { NARROW = 32, MANY = 8 };
+enum { NARROW = 32, MANY = 20 };
 
 struct ordered {
     qsr_gradient *g;
@@ -295,7 +310,7 @@ static qsr_status add_in_latent_order(qsr_gradient *g, const qsr_block_work *blo
  * in latent order a latent's gradients are fetched once, block by block the rows of a dense code stay in the cache. */
 static bool is_sparse(const qsr_gradient *g, const qsr_block_work *blocks, size_t n)
 {
-    size_t entries = 0;
+    size_t entries = 0, rows = 0;
     for (size_t i = 0; i < n; i++) {
         const qsr_block_work *b = &blocks[i];
         size_t at = i * blocks->rows * g->d_in;
@@ -303,8 +318,9 @@ static bool is_sparse(const qsr_gradient *g, const qsr_block_work *blocks, size_
         if (!whole || b->stream->d_out != b->d_xhat || b->xc != blocks->xc + at || b->d_xhat != blocks->d_xhat + at)
             return false;
         entries += b->stream->code->row_begin[b->stream->code->rows];
+        rows += b->rows;
     }
-    return n > 0 && entries < MANY * n * g->d_sae;
+    return n > 0 && entries * MANY < rows * g->d_sae;
 }
 
 qsr_status qsr_gradient_add(qsr_gradient *g, const qsr_block_work *blocks, size_t n, qsr_pool *pool, qsr_error *e)

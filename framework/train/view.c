@@ -85,7 +85,9 @@ static qsr_status backward(const qsr_view *view, const qsr_code *code, uint32_t 
     qsr_view_work *v = view->ctx;
     qsr_block_work *b = v->block;
     size_t d = v->sae->params.d_in, n = b->rows * d, entries = code->row_begin[code->rows];
-    float *kept = qsr_block_take(b, n, sizeof(float));
+    /* Where nothing else is differentiated, the place for the gradient of the reconstruction is free: gradients of all blocks are then
+     * one array. */
+    float *kept = b->n_streams ? qsr_block_take(b, n, sizeof(float)) : b->d_xhat;
     if (!kept) return qsr_fail_nomem(&v->error, "a loss's gradient", n * sizeof(float));
     memcpy(kept, d_out, n * sizeof *kept);
     qsr_use_stream stream = {.code = code, .begin = begin, .end = end, .d_out = kept};

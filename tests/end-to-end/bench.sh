@@ -14,6 +14,19 @@ said out "step = "
 said out "medians of 3"
 expect 0 bench small.yaml --repeats 3 --json
 for key in T_ms step_ms step_over_T tokens_per_second peak_bytes threads isa blas phases; do said out "\"$key\":"; done
+names=$(grep -o '"name": *"[^"]*"' out | sed 's/.*: *//' | tr -d '"' | paste -sd,)
+[ "$names" = "data,normalise,encode,select,decode,loss,code gradient,weight gradients,optimiser,other" ] || fail "phases of --json: $names"
+for key in ms over_T gflops gbps; do [ "$(grep -o "\"$key\":" out | wc -l)" = 10 ] || fail "$key should be in every phase"; done
+expect 0 bench small.yaml --repeats 2 --threads 2 --scaling
+said out "of multiply-adds"
+expect 0 bench --table --repeats 1 dataset.d_in=16 dataset.features=32 dataset.l0=3 sae.d_sae=64 train.batch=64 dataset.buffer=64
+for case in "topk, half dead" "batchtopk" "topafa" "relu + l1" "jumprelu" "twice the batch" "twice the latents" "evaluation" "coherence"; do
+    said out "$case"
+done
+expect 2 bench small.yaml --table
+said err "has its own specs"
+expect 2 bench small.yaml --dead 1.5
+said err "not a share between 0 and 1"
 [ "$(ls)" = "$(printf 'err\nout\nsmall.yaml')" ] || fail "bench left something behind: $(ls)"
 expect 2 bench small.yaml activation.k=49
 said err "activation.k: k=49 exceeds d_sae=48"
