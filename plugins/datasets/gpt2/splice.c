@@ -5,7 +5,7 @@
 #include "base/sizes.h"
 #include "head.h"
 
-enum { GROUP = 4 }; /* variants that are judged together: each group runs states[0] through the head once more */
+enum { GROUP = 8 }; /* variants that are judged together: each group runs states[0] through the head once more */
 
 /* The clean state at a place that some variant replaces. */
 typedef struct {
