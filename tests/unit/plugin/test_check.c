@@ -150,6 +150,10 @@ static void broken_plugins_fail_the_check_meant_for_them(void **state)
         {"datasets", "moody", "tokens"},
         {"datasets", "unsure", "tokens"},
         {"datasets", "loud", "tokens"},
+        {"datasets", "spliced", NULL},
+        {"datasets", "drifting", "splice"},
+        {"datasets", "gregarious", "splice"},
+        {"datasets", "deaf", "splice"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const qsr_module *module = NULL;

@@ -2,6 +2,7 @@
 #include "../../../plugins/datasets/gpt2/rows.h"
 #include "../unit.h"
 #include "base/rng.h"
+#include "format/dtype.h"
 
 static const char *const isas[] = {"portable", "avx2", "avx512"};
 
@@ -55,7 +56,8 @@ static void fill(float *x, size_t n, const char *name, float spread)
 
 typedef struct {
     float x[ROWS * WIDTH], delta[ROWS * WIDTH], out[ROWS * WIDTH], wide[ROWS * WIDTH], scores[ROWS * STRIDE];
-    float bias[WIDTH], weight[WIDTH], shift[WIDTH];
+    float bias[WIDTH], weight[WIDTH], shift[WIDTH], centred[ROWS * WIDTH], widened[2][WIDTH];
+    gpt2_soft soft[2];
 } work;
 
 static void prepare(work *w)
@@ -68,6 +70,7 @@ static void prepare(work *w)
     fill(w->bias, WIDTH, "bias", 1);
     fill(w->weight, WIDTH, "weight", 1);
     fill(w->shift, WIDTH, "shift", 1);
+    w->soft[0] = w->soft[1] = (gpt2_soft){-INFINITY, 0, 0};
 }
 
 static void run_all(const gpt2_rows *rows, work *w)
@@ -78,7 +81,12 @@ static void run_all(const gpt2_rows *rows, work *w)
     rows->add(w->x, w->delta, w->bias, ROWS, WIDTH);
     rows->add_bias(w->wide, w->bias, ROWS, WIDTH);
     rows->gelu(w->wide, w->bias, ROWS, WIDTH);
+    rows->soft(w->scores, WIDTH, &w->soft[0]);
+    rows->soft_apart(w->scores, w->scores + STRIDE, WIDTH, &w->soft[1]);
     rows->softmax(w->scores, ROWS, STRIDE, 40, WIDTH);
+    rows->centre(w->x, ROWS, WIDTH, w->centred);
+    rows->widen_half((const char *)w->x + 1, WIDTH, w->widened[0]); /* any bits, at an odd address */
+    rows->widen_bfloat((const char *)w->x + 1, WIDTH, w->widened[1]);
 }
 
 static void every_instruction_set_gives_the_same_bytes(void **state)
@@ -94,6 +102,55 @@ static void every_instruction_set_gives_the_same_bytes(void **state)
         assert_memory_equal(&portable, &other, sizeof portable);
     }
     assert_null(gpt2_rows_named("mmx"));
+}
+
+/* Every one of the 65,536 values, in lengths that leave a rest. */
+static void widening_is_exact(void **state)
+{
+    (void)state;
+    static uint16_t all[65536];
+    static float got[65536], wanted[65536];
+    for (size_t i = 0; i < 65536; i++) all[i] = (uint16_t)i;
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+        const gpt2_rows *rows = gpt2_rows_named(isas[i]);
+        for (size_t begin = 0; rows && begin < 4; begin += 3) {
+            qsr_to_float(QSR_F16, all + begin, 65536 - begin, wanted);
+            rows->widen_half(all + begin, 65536 - begin, got);
+            assert_memory_equal(got, wanted, (65536 - begin) * sizeof *got);
+            qsr_to_float(QSR_BF16, all + begin, 65536 - begin, wanted);
+            rows->widen_bfloat(all + begin, 65536 - begin, got);
+            assert_memory_equal(got, wanted, (65536 - begin) * sizeof *got);
+        }
+    }
+}
+
+/* In pieces, the largest value coming last or first. Sums of 300 floats in 16 lanes: 20 roundings of 6e-8, and exp's 3e-7. */
+static void softmax_in_pieces_matches_double(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    static float logits[320], other[320];
+    for (int last = 0; last < 2; last++) {
+        gpt2_soft s = {-INFINITY, 0, 0}, apart = s;
+        double sum = 0, difference = 0, size = 0;
+        fill(logits, N, "logits", 5);
+        fill(other, N, "other", 5);
+        logits[last ? N - 1 : 0] = 60;
+        for (size_t i = 0; i < N; i++) {
+            const double e = exp(logits[i] - 60.0), d = (double)logits[i] - other[i];
+            sum += e;
+            difference += e * d;
+            size += e * fabs(d);
+        }
+        for (size_t begin = 0; begin < N; begin += 112) {
+            const size_t n = N - begin < 112 ? N - begin : 112;
+            gpt2_rows_get()->soft(logits + begin, n, &s);
+            gpt2_rows_get()->soft_apart(logits + begin, other + begin, n, &apart);
+        }
+        assert_true(s.most == 60 && apart.most == 60 && s.sum == apart.sum);
+        assert_true(fabs(s.sum - sum) < 2e-6 * sum);
+        assert_true(fabs(apart.apart - difference) < 2e-6 * size);
+    }
 }
 
 static void layer_norm_adds_first_and_matches_double(void **state)
@@ -155,6 +212,8 @@ int main(void)
         cmocka_unit_test(exp_keeps_its_promises_at_the_edges),
         cmocka_unit_test(gelu_is_the_tanh_form_to_1e_6),
         cmocka_unit_test(every_instruction_set_gives_the_same_bytes),
+        cmocka_unit_test(widening_is_exact),
+        cmocka_unit_test(softmax_in_pieces_matches_double),
         cmocka_unit_test(layer_norm_adds_first_and_matches_double),
         cmocka_unit_test(softmax_looks_only_at_the_past),
         cmocka_unit_test(softmax_is_stable),
