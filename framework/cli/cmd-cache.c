@@ -1,6 +1,5 @@
 /* `quasar cache`: the hidden states of a spec's dataset stored on disk, to train from more than once. */
 #include <inttypes.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +32,7 @@ static void listen_for_interrupts(void)
 
 static void show_progress(void *ctx, uint64_t units, uint64_t of, uint64_t rows)
 {
-    qsr_progress_update(ctx, units, of, rows, NAN, NAN, NAN);
+    qsr_progress_storing(ctx, units, of, rows);
 }
 
 /* ---- words ------------------------------------------------------------------------------------------------------- */

@@ -75,6 +75,7 @@ static void add_numbers(qsr_text *out, const qsr_progress_state *s, unsigned par
     }
     qsr_text_puts(out, "  ETA ");
     add_duration(out, s->seconds_left);
+    if (s->storing) return;
     if (parts & PART_LOSS) {
         if (isfinite(s->loss))
             qsr_text_add(out, "  loss %.4g", s->loss);
@@ -136,7 +137,7 @@ void qsr_progress_bar(const qsr_progress_state *s, unsigned width, qsr_text *out
 
 void qsr_progress_line(const qsr_progress_state *s, qsr_text *out)
 {
-    qsr_text_add(out, "%s:%s", s->name, s->evaluating ? "" : " step");
+    qsr_text_add(out, "%s:%s", s->name, s->evaluating ? "" : s->storing ? " unit" : " step");
     add_numbers(out, s, PART_ALL);
 }
 
@@ -253,6 +254,12 @@ void qsr_progress_update(qsr_progress_display *d, uint64_t step, uint64_t steps,
         d->fresh = false;
     }
     pthread_mutex_unlock(&screen);
+}
+
+void qsr_progress_storing(qsr_progress_display *d, uint64_t units, uint64_t of, uint64_t rows)
+{
+    d->state.storing = true;
+    qsr_progress_update(d, units, of, rows, NAN, NAN, NAN);
 }
 
 void qsr_progress_evaluating(qsr_progress_display *d, uint64_t rows, uint64_t of)

@@ -10,6 +10,7 @@
 typedef struct {
     const char *name;      /* of the spec */
     bool evaluating;       /* then only name, step and steps count: rows judged, of how many */
+    bool storing;          /* then units are counted, and there is no loss, l0 or dead latent */
     uint64_t step, steps;  /* steps done, of how many */
     double tokens_per_s, seconds_left;
     double loss, l0, dead; /* of the last logged step */
@@ -28,6 +29,8 @@ qsr_progress_display *qsr_progress_open(const char *name, uint64_t tokens, bool 
 void qsr_progress_update(qsr_progress_display *, uint64_t step, uint64_t steps, uint64_t tokens, double loss, double l0,
                          double dead);
 void qsr_progress_evaluating(qsr_progress_display *, uint64_t rows, uint64_t of);
+/* Units stored, of how many, and the rows that this took since it began. */
+void qsr_progress_storing(qsr_progress_display *, uint64_t units, uint64_t of, uint64_t rows);
 /* Shows the last step's state, ends the line, and releases everything. NULL is fine. */
 void qsr_progress_close(qsr_progress_display *);
 #endif
