@@ -17,7 +17,8 @@ static qsr_status choose_picture(const qsr_args *args, const char *output, qsr_p
             *ret = p;
             return QSR_OK;
         }
-    return qsr_fail(e, QSR_E_OPTION, "--out is '%s', but must end in .svg, .pdf or .png, or come with --pdf or --png", output);
+    return qsr_fail(e, QSR_E_OPTION, "--out is '%s', but must end in .svg, .pdf or .png, or come with --pdf or --png",
+                    output);
 }
 
 static qsr_status read_request(qsr_args *args, qsr_plot_request *ret, qsr_error *e)
@@ -45,14 +46,16 @@ static int check(const qsr_args *args, const qsr_plot_request *r)
         const char *names[16] = {NULL};
         for (size_t i = 0; qsr_plot_kinds()[i].name; i++) names[i] = qsr_plot_kinds()[i].name;
         const char *near = qsr_nearest(r->kind, names);
-        return qsr_command_misused(&qsr_cmd_plot, "there is no figure '%s'%s%s%s", r->kind, near ? "; did you mean '" : "", near ? near : "",
-                                   near ? "'?" : "");
+        return qsr_command_misused(&qsr_cmd_plot, "there is no figure '%s'%s%s%s", r->kind, near ? "; did you mean '" : "",
+                                   near ? near : "", near ? "'?" : "");
     }
     if (args->n_words > 2) return misused("needs the name of one figure and at most one folder");
-    if (r->tokens && !kind->tokens) return qsr_command_misused(&qsr_cmd_plot, "%s is made from a folder of runs, not from --tokens", r->kind);
+    if (r->tokens && !kind->tokens)
+        return qsr_command_misused(&qsr_cmd_plot, "%s is made from a folder of runs, not from --tokens", r->kind);
     if (r->tokens && r->folder) return misused("either a folder of runs or --tokens");
     if (!r->tokens && !r->folder)
-        return qsr_command_misused(&qsr_cmd_plot, "%s needs a folder of runs%s", r->kind, kind->tokens ? ", or --tokens FILE" : "");
+        return qsr_command_misused(&qsr_cmd_plot, "%s needs a folder of runs%s", r->kind,
+                                   kind->tokens ? ", or --tokens FILE" : "");
     if (r->d_sae && !r->tokens) return misused("--d-sae goes with --tokens; runs know their width");
     if (r->tokens && (*r->overlays || *r->conditions)) return misused("--overlay and --where go with a folder of runs");
     if (r->metric && !kind->metric) return qsr_command_misused(&qsr_cmd_plot, "%s takes no --metric", r->kind);
@@ -60,7 +63,8 @@ static int check(const qsr_args *args, const qsr_plot_request *r)
     return 0;
 }
 
-static qsr_status write_figure(const qsr_figure *f, const qsr_args *args, qsr_picture picture, const char *path, qsr_error *e)
+static qsr_status write_figure(const qsr_figure *f, const qsr_args *args, qsr_picture picture, const char *path,
+                               qsr_error *e)
 {
     const char *keep = qsr_args_value(args, "keep-plots");
     qsr_text bytes = {0};

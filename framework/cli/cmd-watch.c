@@ -18,9 +18,15 @@ typedef struct {
 } watching;
 
 /* A look may cost more than it seems on a slow disk: it takes at most a fifth of the time. */
-static double pause_after(const watching *w, double seconds) { return seconds * 4 > w->interval ? seconds * 4 : w->interval; }
+static double pause_after(const watching *w, double seconds)
+{
+    return seconds * 4 > w->interval ? seconds * 4 : w->interval;
+}
 
-static int code_of(const qsr_watch *w) { return w->counts[QSR_WATCH_FAILED] || w->counts[QSR_WATCH_BROKEN] ? QSR_EXIT_FAILED : QSR_EXIT_OK; }
+static int code_of(const qsr_watch *w)
+{
+    return w->counts[QSR_WATCH_FAILED] || w->counts[QSR_WATCH_BROKEN] ? QSR_EXIT_FAILED : QSR_EXIT_OK;
+}
 
 static const char *now_text(char *out, size_t n)
 {
@@ -45,7 +51,8 @@ static void add_rows(const qsr_text *table, size_t skipped, unsigned room, qsr_t
         }
         at += n + (at[n] == '\n');
     }
-    if (row > 1 + skipped + shown) qsr_text_add(out, "... %zu more below (j, k or the arrows move)\n", row - 1 - skipped - shown);
+    if (row > 1 + skipped + shown)
+        qsr_text_add(out, "... %zu more below (j, k or the arrows move)\n", row - 1 - skipped - shown);
 }
 
 static void show(watching *w, const qsr_watch *state)
@@ -109,7 +116,8 @@ static void print_changes(const qsr_watch *before, const qsr_watch *state)
         size_t at = 0;
         while (at < before->n && strcmp(before->runs[at].folder, r->folder) != 0) at++;
         if (at < before->n && before->runs[at].state == r->state) continue;
-        printf("%s  %s  %s%s%s\n", now, qsr_watch_states[r->state], r->folder, r->reason ? ": " : "", r->reason ? r->reason : "");
+        printf("%s  %s  %s%s%s\n", now, qsr_watch_states[r->state], r->folder, r->reason ? ": " : "",
+               r->reason ? r->reason : "");
     }
     qsr_watch_summary(state, &summary);
     printf("%s  %s\n", now, summary.bytes);
@@ -167,7 +175,8 @@ static int run(qsr_args *args)
     qsr_error e = {0};
     bool screen = qsr_screen_possible();
     if (args->n_words != 1) return qsr_command_misused(&qsr_cmd_watch, "needs one folder of runs, got %zu", args->n_words);
-    if (qsr_args_count(args, "interval", 1, 3600, screen ? 2 : 10, &seconds, &e)) return qsr_command_misused(&qsr_cmd_watch, "%s", e.text);
+    if (qsr_args_count(args, "interval", 1, 3600, screen ? 2 : 10, &seconds, &e))
+        return qsr_command_misused(&qsr_cmd_watch, "%s", e.text);
     watching w = {.folder = args->words[0], .interval = seconds};
     qsr_log_set_level(QSR_LOG_WARNING + 1); /* a broken folder is in the table, not told anew every time */
     if (qsr_args_has(args, "once")) return look_once(&w, &e);

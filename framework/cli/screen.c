@@ -102,16 +102,18 @@ void qsr_screen_size(unsigned *ret_columns, unsigned *ret_rows)
 
 /* ---- drawing ------------------------------------------------------------------------------------------------------------- */
 
-void qsr_screen_cut(const char *line, size_t n, unsigned columns, qsr_text *out)
+unsigned qsr_screen_cut(const char *line, size_t n, unsigned columns, qsr_text *out)
 {
     size_t used = 0;
     unsigned width = 0;
     while (used < n) {
         bool continues = ((unsigned char)line[used] & 0xc0) == 0x80;
-        if (!continues && width++ == columns) break;
+        if (!continues && width == columns) break;
+        width += !continues;
         used++;
     }
     qsr_text_append(out, line, used);
+    return width;
 }
 
 void qsr_screen_show(const qsr_text *text)
@@ -124,8 +126,8 @@ void qsr_screen_show(const qsr_text *text)
     for (unsigned row = 0; row < rows && *at; row++) {
         size_t n = strcspn(at, "\n");
         qsr_text_puts(&out, row ? "\r\n" : "");
-        qsr_screen_cut(at, n, columns, &out);
-        if (n < columns) qsr_text_puts(&out, "\033[K"); /* a full line has nothing behind it, and some terminals would wrap */
+        if (qsr_screen_cut(at, n, columns, &out) < columns)
+            qsr_text_puts(&out, "\033[K"); /* a full line has nothing behind it, and some terminals would wrap */
         at += n + (at[n] == '\n');
     }
     qsr_text_puts(&out, "\033[J");

@@ -26,6 +26,6 @@ qsr_screen_event qsr_screen_wait(double seconds, char *ret_key);
 void qsr_signals_catch(void);
 bool qsr_signals_ended(void);
 
-/* The first `columns` characters of a line; a character counts as one column. */
-void qsr_screen_cut(const char *line, size_t n, unsigned columns, qsr_text *out);
+/* The first `columns` characters of a line; a character counts as one column. Returns how many they are. */
+unsigned qsr_screen_cut(const char *line, size_t n, unsigned columns, qsr_text *out);
 #endif

@@ -46,18 +46,23 @@ static const char *document_of(qsr_arena *arena, json_t *object)
 static void read_latent(qsr_arena *arena, json_t *object, qsr_latent *ret)
 {
     json_t *contexts = json_object_get(object, "contexts");
-    *ret = (qsr_latent){.latent = whole(object, "latent"), .frequency = NAN, .mean_activation = NAN, .max_activation = NAN, .nearest_cosine = NAN};
+    *ret = (qsr_latent){.latent = whole(object, "latent"),
+                        .frequency = NAN,
+                        .mean_activation = NAN,
+                        .max_activation = NAN,
+                        .nearest_cosine = NAN};
     for (size_t i = 0; i < json_array_size(contexts) && ret->n < QSR_CONTEXTS_EACH; i++) {
         json_t *c = json_array_get(contexts, i), *activation = json_object_get(c, "activation");
         if (!json_is_object(c)) continue;
-        ret->contexts[ret->n++] = (qsr_firing_context){.activation = json_is_number(activation) ? json_number_value(activation) : NAN,
-                                                .before = text_of(arena, c, "before", true),
-                                                .token = text_of(arena, c, "text", false),
-                                                .after = text_of(arena, c, "after", false),
-                                                .document = document_of(arena, c),
-                                                .unit = whole(c, "unit"),
-                                                .row = whole(c, "row"),
-                                                .token_id = whole(c, "token")};
+        ret->contexts[ret->n++] =
+            (qsr_firing_context){.activation = json_is_number(activation) ? json_number_value(activation) : NAN,
+                                 .before = text_of(arena, c, "before", true),
+                                 .token = text_of(arena, c, "text", false),
+                                 .after = text_of(arena, c, "after", false),
+                                 .document = document_of(arena, c),
+                                 .unit = whole(c, "unit"),
+                                 .row = whole(c, "row"),
+                                 .token_id = whole(c, "token")};
     }
 }
 
@@ -99,7 +104,9 @@ static void read_contexts(const char *path, qsr_contexts *c)
         if (!status) take_line(c, &rng, &lines);
     }
     if (status != QSR_END) qsr_log(QSR_LOG_WARNING, "%s", e.text);
-    if (c->bad) qsr_log(QSR_LOG_WARNING, "%s: lines that cannot be understood are left out: %llu", path, (unsigned long long)c->bad);
+    if (c->bad)
+        qsr_log(QSR_LOG_WARNING, "%s: lines that cannot be understood are left out: %llu", path,
+                (unsigned long long)c->bad);
     qsr_lines_close(&lines);
     qsort(c->latents, c->n, sizeof *c->latents, by_latent);
 }
@@ -136,7 +143,8 @@ static void take_numbers(qsr_contexts *c, char *const *fields, size_t n, const s
 
 static void read_numbers(const char *path, qsr_contexts *c)
 {
-    static const char *const names[COLUMNS] = {"latent", "frequency", "mean_activation", "max_activation", "nearest_cosine"};
+    static const char *const names[COLUMNS] = {"latent", "frequency", "mean_activation", "max_activation",
+                                               "nearest_cosine"};
     size_t columns[COLUMNS] = {MOST_COLUMNS, MOST_COLUMNS, MOST_COLUMNS, MOST_COLUMNS, MOST_COLUMNS};
     char *fields[MOST_COLUMNS];
     qsr_lines lines;
@@ -158,7 +166,8 @@ static void read_numbers(const char *path, qsr_contexts *c)
 bool qsr_contexts_read(const char *folder, qsr_contexts *ret)
 {
     qsr_arena arena = {0};
-    const char *contexts = qsr_path_join(&arena, folder, "top_contexts.jsonl"), *latents = qsr_path_join(&arena, folder, "latents.csv");
+    const char *contexts = qsr_path_join(&arena, folder, "top_contexts.jsonl"),
+               *latents = qsr_path_join(&arena, folder, "latents.csv");
     *ret = (qsr_contexts){0};
     if (qsr_exists(contexts)) read_contexts(contexts, ret);
     if (ret->n && qsr_exists(latents)) read_numbers(latents, ret);

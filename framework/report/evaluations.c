@@ -62,7 +62,8 @@ static void read_one(qsr_evaluations *all, const char *sae, const char *sae_path
         json_decref(root);
         return;
     }
-    qsr_extra_evaluation item = {.sae = qsr_arena_strdup(&all->arena, sae), .name = qsr_arena_strdup(&all->arena, name), .path = path};
+    qsr_extra_evaluation item = {
+        .sae = qsr_arena_strdup(&all->arena, sae), .name = qsr_arena_strdup(&all->arena, name), .path = path};
     item.d_sae = d_sae_of(&all->arena, sae_path);
     read_measures(all, &item, json_object_get(root, "metrics"));
     json_decref(root);
@@ -80,7 +81,8 @@ static void each_folder(qsr_evaluations *all, const char *below, const char *pat
     int n = scandir(list, &entries, NULL, by_name);
     for (int i = 0; i < n; i++) {
         const char *name = entries[i]->d_name;
-        if (name[0] != '.' && is_real_folder(qsr_arena_printf(&all->arena, "%s/%s", list, name))) body(all, below, path, name, depth);
+        if (name[0] != '.' && is_real_folder(qsr_arena_printf(&all->arena, "%s/%s", list, name)))
+            body(all, below, path, name, depth);
         free(entries[i]);
     }
     if (n >= 0) free(entries);
@@ -97,7 +99,8 @@ static void look_into(qsr_evaluations *all, const char *below, const char *path,
 static void take_folder(qsr_evaluations *all, const char *below, const char *path, const char *name, int depth)
 {
     if (strcmp(name, "eval") == 0 || depth >= DEEPEST) return;
-    const char *deeper = strcmp(below, ".") == 0 ? qsr_arena_strdup(&all->arena, name) : qsr_path_join(&all->arena, below, name);
+    const char *deeper =
+        strcmp(below, ".") == 0 ? qsr_arena_strdup(&all->arena, name) : qsr_path_join(&all->arena, below, name);
     look_into(all, deeper, qsr_arena_printf(&all->arena, "%s/%s", path, name), depth + 1);
 }
 

@@ -89,6 +89,7 @@ void qsr_figure_afa(const qsr_study *s, const char *parameter, const char *name,
     qsr_figure_range(f, "y", x.y_low, x.y_high, x.y_low > 0 && x.y_high / x.y_low > 10);
     qsr_figure_key(f, n, longest);
     for (size_t i = 0; i < s->n_series; i++) draw_series(s, i, parameter, &x, f);
-    qsr_text_add(&f->caption, "top-AFA has no k: how many latents it keeps is a result. Means over seeds with 95 %% intervals.%s",
+    qsr_text_add(&f->caption,
+                 "top-AFA has no k: how many latents it keeps is a result. Means over seeds with 95 %% intervals.%s",
                  x.low == x.high ? " Only one value was tried." : "");
 }

@@ -100,8 +100,11 @@ void qsr_figure_curves(const qsr_study *s, const char *key, const char *name, co
         set_ranges(&c, f);
         qsr_figure_study_key(f, s);
         for (size_t i = 0; i < c.n; i++) draw(&c, &c.items[i], f);
-        qsr_text_add(&f->caption, "%zu run%s; every point is a mean of logged steps, at most %zu points a run.", c.n, c.n == 1 ? "" : "s",
-                     QSR_FIGURE_POINTS / c.n < 8 ? (size_t)8 : QSR_FIGURE_POINTS / c.n > 300 ? (size_t)300 : QSR_FIGURE_POINTS / c.n);
+        qsr_text_add(&f->caption, "%zu run%s; every point is a mean of logged steps, at most %zu points a run.", c.n,
+                     c.n == 1 ? "" : "s",
+                     QSR_FIGURE_POINTS / c.n < 8     ? (size_t)8
+                     : QSR_FIGURE_POINTS / c.n > 300 ? (size_t)300
+                                                     : QSR_FIGURE_POINTS / c.n);
     }
     for (size_t i = 0; i < c.n; i++) qsr_history_free(&c.items[i].history);
     free(c.items);

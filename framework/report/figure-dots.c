@@ -57,7 +57,8 @@ static void draw_setting(dots *d, size_t setting, const char *metric, const exte
     size_t block = qsr_figure_block(d->figure, "%s, %s: number, mean, interval", metric, d->study->settings[setting].label);
     const double row[] = {(double)setting + 1, m.mean, fmax(low_end(&m), x->low), fmin(high_end(&m), x->high)};
     qsr_figure_row(d->figure, row, 4);
-    qsr_figure_draw(d->figure, block, NULL, "using 1:3:(0):($4-$3) " QSR_FIGURE_BARS " lc rgb '%s'", qsr_figure_colour(style.index));
+    qsr_figure_draw(d->figure, block, NULL, "using 1:3:(0):($4-$3) " QSR_FIGURE_BARS " lc rgb '%s'",
+                    qsr_figure_colour(style.index));
     qsr_figure_draw(d->figure, block, named ? style.title : NULL, "using 1:2 with points pt %u ps 0.7 lc rgb '%s'",
                     qsr_figure_mark(style.index), qsr_figure_colour(style.index));
 }
@@ -68,10 +69,13 @@ static void draw_panel(dots *d, const char *metric, size_t panel, size_t n_panel
     qsr_figure *f = d->figure;
     extent x = extent_of(d->study, metric);
     double top = 12 + PANEL * (double)panel, bottom = PANEL * ((double)panel + 1) - 26;
-    qsr_figure_set(f, "unset logscale\nset tmargin at screen %.4f\nset bmargin at screen %.4f", 1 - top / f->height, 1 - bottom / f->height);
+    qsr_figure_set(f, "unset logscale\nset tmargin at screen %.4f\nset bmargin at screen %.4f", 1 - top / f->height,
+                   1 - bottom / f->height);
     qsr_figure_set_text(f, "ylabel", qsr_metric_label(metric));
     bool logarithmic = x.low > 0 && x.high / x.low > 10;
-    if (!logarithmic) qsr_figure_set(f, "set ytics %.6g\nset format y '%%.3g'", qsr_figure_step(fmax(x.high - x.low, 0.2 * fabs(x.high)), 4));
+    if (!logarithmic)
+        qsr_figure_set(f, "set ytics %.6g\nset format y '%%.3g'",
+                       qsr_figure_step(fmax(x.high - x.low, 0.2 * fabs(x.high)), 4));
     if (logarithmic) qsr_figure_set(f, "set ytics autofreq");
     qsr_figure_range(f, "y", x.low, x.high, logarithmic);
     if (panel + 1 == n_panels)
@@ -102,8 +106,8 @@ void qsr_figure_dots(const qsr_study *s, const char *const *metrics, const char 
     qsr_figure_study_key(f, s);
     f->script.length = 0;
     qsr_text_puts(&f->caption, "Means over seeds with 95 % intervals (cut where they leave the figure).");
-    qsr_figure_set(f, "set multiplot\nset lmargin 11\nset rmargin 3\nset xrange [0.5:%.1f]\nset xtics 1,%zu", (double)s->n_settings + 0.5,
-                   s->n_settings > 20 ? (s->n_settings + 9) / 10 : (size_t)1);
+    qsr_figure_set(f, "set multiplot\nset lmargin 11\nset rmargin 3\nset xrange [0.5:%.1f]\nset xtics 1,%zu",
+                   (double)s->n_settings + 0.5, s->n_settings > 20 ? (s->n_settings + 9) / 10 : (size_t)1);
     for (size_t i = 0; i < n; i++) draw_panel(&d, present[i], i, n);
     qsr_figure_set(f, "unset multiplot");
 }

@@ -26,14 +26,16 @@ static json_t *read_result(const qsr_record *record)
     qsr_arena arena = {0};
     qsr_error e = {0};
     json_t *root = NULL;
-    if (qsr_json_read(qsr_path_join(&arena, record->path, "result.json"), RESULT_BYTES, &root, &e)) qsr_log(QSR_LOG_WARNING, "%s", e.text);
+    if (qsr_json_read(qsr_path_join(&arena, record->path, "result.json"), RESULT_BYTES, &root, &e))
+        qsr_log(QSR_LOG_WARNING, "%s", e.text);
     qsr_arena_free(&arena);
     return root;
 }
 
 static bool read_histogram(const qsr_record *record, const histogram_keys *keys, histogram *ret)
 {
-    json_t *root = read_result(record), *object = json_object_get(root, keys->key), *counts = json_object_get(object, keys->counts);
+    json_t *root = read_result(record), *object = json_object_get(root, keys->key),
+           *counts = json_object_get(object, keys->counts);
     size_t n = json_array_size(counts);
     *ret = (histogram){.low = json_number_value(json_object_get(object, keys->low)),
                        .width = json_number_value(json_object_get(object, keys->width))};
@@ -127,8 +129,9 @@ static void put_boxes(size_t setting, const histogram *h, const extent *x, qsr_f
         double share = share_at(h, x, b), y = (double)setting + 1;
         if (share <= 0) continue;
         unsigned clear = 255 - (unsigned)(255 * pow(share / largest, 0.7));
-        const double row[] = {(left_of(x, b) + left_of(x, b + 1)) / 2, y, left_of(x, b), left_of(x, b + 1), y - 0.42, y + 0.42, share,
-                              (double)(clear << 24 | 0x0072b2u)};
+        const double row[] = {
+            (left_of(x, b) + left_of(x, b + 1)) / 2, y, left_of(x, b), left_of(x, b + 1), y - 0.42, y + 0.42, share,
+            (double)(clear << 24 | 0x0072b2u)};
         for (size_t i = 0; i < 7; i++) qsr_text_add(&f->table, "%.7g\t", row[i]);
         qsr_text_add(&f->table, "%.0f\n", row[7]);
         f->rows++;
@@ -174,7 +177,9 @@ static void draw_all(const qsr_study *s, const histogram_keys *keys, const char 
             for (size_t i = 0; i < s->n_settings; i++)
                 if (fits(&all[i], &x)) draw_steps(s, i, &all[i], &x, f);
         }
-        if (keys->rest) qsr_text_add(&f->caption, " In no bin, as they never fired: at most %.3g %% of the latents of a run.", 100 * rest);
+        if (keys->rest)
+            qsr_text_add(&f->caption, " In no bin, as they never fired: at most %.3g %% of the latents of a run.",
+                         100 * rest);
     }
     for (size_t i = 0; i < s->n_settings; i++) free(all[i].shares);
     free(all);
@@ -193,7 +198,10 @@ void qsr_figure_l0(const qsr_study *s, qsr_figure *f)
 {
     static const histogram_keys keys = {"l0_histogram", "low", "bin_width", "tokens", NULL};
     qsr_figure_begin(f, "l0", 480, 330, "How many latents a token has");
-    qsr_text_puts(&f->caption, "The share of tokens by their own L0, one run of each setting. top-AFA chooses it for every token.");
+    qsr_text_puts(&f->caption,
+                  "The share of tokens by their own L0, one run of each setting. top-AFA chooses it for every token.");
     draw_all(s, &keys, "L0 of a token", f);
-    if (!f->blocks) qsr_text_puts(&f->missing, "No completed run's result.json has l0_histogram; an evaluation by this version writes it.");
+    if (!f->blocks)
+        qsr_text_puts(&f->missing,
+                      "No completed run's result.json has l0_histogram; an evaluation by this version writes it.");
 }

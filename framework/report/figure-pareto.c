@@ -78,8 +78,8 @@ static void draw_series(const pareto *p, size_t series, qsr_figure *f)
     const char *colour = qsr_figure_colour(series);
     qsr_figure_draw(f, block, NULL, "using 3:2:($4-$3):(0) " QSR_FIGURE_BARS " lc rgb '%s'", colour);
     qsr_figure_draw(f, block, NULL, "using 1:5:(0):($6-$5) " QSR_FIGURE_BARS " lc rgb '%s'", colour);
-    qsr_figure_draw(f, block, about->label, "using 1:2 with linespoints pt %u ps 0.8 lw 1.5 dt %d lc rgb '%s'", qsr_figure_mark(series),
-                    about->published ? 2 : 1, colour);
+    qsr_figure_draw(f, block, about->label, "using 1:2 with linespoints pt %u ps 0.8 lw 1.5 dt %d lc rgb '%s'",
+                    qsr_figure_mark(series), about->published ? 2 : 1, colour);
 }
 
 /* Codes with more active latents than half of the input's dimensions are not sparse. */
@@ -88,9 +88,11 @@ static void shade_dense(pareto *p, qsr_figure *f)
     double edge = (double)p->study->d_in / 2;
     if (!p->study->d_in || edge > 8 * p->all.x_high) return;
     p->all.x_high = fmax(p->all.x_high, edge * 1.25);
-    qsr_figure_set(f, "set object 1 rectangle from first %.6g, graph 0 to graph 1, graph 1 behind fillcolor rgb '#888888' fillstyle "
-                      "transparent solid 0.2 noborder",
-                   fmax(edge, p->all.x_low));
+    qsr_figure_set(
+        f,
+        "set object 1 rectangle from first %.6g, graph 0 to graph 1, graph 1 behind fillcolor rgb '#888888' fillstyle "
+        "transparent solid 0.2 noborder",
+        fmax(edge, p->all.x_low));
     qsr_text_add(&f->caption, " Shaded: L0 above d_in/2 = %g, which is not sparse.", edge);
 }
 

@@ -12,7 +12,8 @@ static const double WIDEST = 0.42; /* of a half, where two neighbours are 1 apar
 typedef struct {
     const qsr_violin *items;
     size_t n;
-    bool upright; /* values upwards, items side by side: for short labels; else values to the right, items below each other */
+    bool
+        upright; /* values upwards, items side by side: for short labels; else values to the right, items below each other */
     qsr_figure *figure;
 } violins;
 
@@ -57,9 +58,10 @@ static void draw_outline(const violins *v, const half *h, size_t item)
     put(v, place, d->at[0]);
     for (size_t i = 0; i < QSR_DENSITY_POINTS; i++) put(v, place + h->side * WIDEST * d->height[i] / d->highest, d->at[i]);
     put(v, place, d->at[QSR_DENSITY_POINTS - 1]);
-    qsr_figure_draw(v->figure, block, item == 0 ? h->name : NULL,
-                    "using 1:2 axes %s with filledcurves closed fillcolor rgb '%s' fillstyle transparent solid 0.55 noborder",
-                    h->axes[v->upright], h->colour);
+    qsr_figure_draw(
+        v->figure, block, item == 0 ? h->name : NULL,
+        "using 1:2 axes %s with filledcurves closed fillcolor rgb '%s' fillstyle transparent solid 0.55 noborder",
+        h->axes[v->upright], h->colour);
 }
 
 /* Vectors without heads: lines of their own, however many. */
@@ -73,7 +75,8 @@ static void draw_medians(const violins *v, const half *h)
         const double upright[] = {place, d->median, across, 0}, lying[] = {d->median, place, 0, across};
         qsr_figure_row(v->figure, v->upright ? upright : lying, 4);
     }
-    qsr_figure_draw(v->figure, block, NULL, "using 1:2:3:4 axes %s with vectors nohead lw 2 lc rgb '%s'", h->axes[v->upright], h->colour);
+    qsr_figure_draw(v->figure, block, NULL, "using 1:2:3:4 axes %s with vectors nohead lw 2 lc rgb '%s'",
+                    h->axes[v->upright], h->colour);
 }
 
 /* The smallest (best) or largest median; n: none has one. */
@@ -94,8 +97,8 @@ static void draw_extreme(const violins *v, const half *h, bool best)
     size_t block = qsr_figure_block(v->figure, "%s: the %s median", h->name, best ? "best" : "worst");
     put(v, (double)item + 1 + h->side * WIDEST / 2, density_of(&v->items[item], h)->median);
     const char *title = best ? "best median" : "worst median";
-    qsr_figure_draw(v->figure, block, h->side < 0 ? title : NULL, "using 1:2 axes %s with points pt %d ps 1.1 lc rgb 'black'",
-                    h->axes[v->upright], best ? 7 : 6);
+    qsr_figure_draw(v->figure, block, h->side < 0 ? title : NULL,
+                    "using 1:2 axes %s with points pt %d ps 1.1 lc rgb 'black'", h->axes[v->upright], best ? 7 : 6);
 }
 
 static void draw_half(const violins *v, const half *h)
@@ -140,14 +143,15 @@ static void put_names(const violins *v)
 static void explain(const violins *v, bool layers)
 {
     qsr_text *c = &v->figure->caption;
-    qsr_text_puts(c, "Densities over tokens, on logarithmic axes (Gaussian kernel, Silverman's bandwidth, tails beyond 0.1 % cut); lines "
+    qsr_text_puts(c, "Densities over tokens, on logarithmic axes (Gaussian kernel, Silverman's bandwidth, tails beyond 0.1 "
+                     "% cut); lines "
                      "are medians.");
     for (size_t h = 0; v->n > 1 && h < 2; h++) {
         size_t best = find_extreme(v, &halves[h], 1), worst = find_extreme(v, &halves[h], -1);
         if (best == v->n) continue;
-        qsr_text_add(c, " %s: best %s%s, median %.3g; worst %s%s, %.3g.", halves[h].name, layers ? "layer " : "", v->items[best].label,
-                     density_of(&v->items[best], &halves[h])->median, layers ? "layer " : "", v->items[worst].label,
-                     density_of(&v->items[worst], &halves[h])->median);
+        qsr_text_add(c, " %s: best %s%s, median %.3g; worst %s%s, %.3g.", halves[h].name, layers ? "layer " : "",
+                     v->items[best].label, density_of(&v->items[best], &halves[h])->median, layers ? "layer " : "",
+                     v->items[worst].label, density_of(&v->items[worst], &halves[h])->median);
     }
 }
 
@@ -167,7 +171,8 @@ void qsr_figure_violin(const qsr_violin *items, size_t n, bool layers, const cha
     qsr_figure_begin(f, name, v.upright ? 640 : 480, v.upright ? 420 : 130 + 46 * (unsigned)n,
                      layers ? "NMSE against ε-LBO per layer" : "NMSE against ε-LBO per setting");
     if (!has_some(items, n)) {
-        qsr_text_puts(&f->missing, "No token has both an error and a feature above zero, so there are no densities to draw.");
+        qsr_text_puts(&f->missing,
+                      "No token has both an error and a feature above zero, so there are no densities to draw.");
         return;
     }
     put_names(&v);

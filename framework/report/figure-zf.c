@@ -109,7 +109,8 @@ static size_t draw_layers(const qsr_token_table *tokens, bounds b, size_t drawn,
         char colour[16], title[64];
         const qsr_token_layer *layer = &tokens->layers[l];
         layer_colour(l, tokens->n_layers, colour, sizeof colour);
-        size_t block = qsr_figure_block(f, across ? "layer %s: ||z||, ||f~||, size, tokens" : "layer %s: ||z||, ||f~||, size", layer->layer);
+        size_t block = qsr_figure_block(
+            f, across ? "layer %s: ||z||, ||f~||, size, tokens" : "layer %s: ||z||, ||f~||, size", layer->layer);
         if (across) {
             fill_cells(layer, b, across, cells);
             put_cells(cells, across, f);
@@ -117,7 +118,8 @@ static size_t draw_layers(const qsr_token_table *tokens, bounds b, size_t drawn,
             put_points(layer, f);
         }
         snprintf(title, sizeof title, "layer %s", layer->layer);
-        qsr_figure_draw(f, block, tokens->n_layers > 1 ? title : NULL, "using 1:2:3 with points pt 7 ps variable lc rgb '%s'", colour);
+        qsr_figure_draw(f, block, tokens->n_layers > 1 ? title : NULL,
+                        "using 1:2:3 with points pt 7 ps variable lc rgb '%s'", colour);
     }
     free(cells);
     return across;
@@ -142,7 +144,8 @@ static void draw_bounds(uint64_t d_sae, bounds b, bool several, qsr_figure *f)
 {
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         char title[96] = "‖f̃‖ = ‖z‖";
-        size_t block = qsr_figure_block(f, "epsilon (h - 1) = %g: ||f~|| = ||z|| sqrt(1 / (1 + epsilon (h - 1)))", lines[i].pairs);
+        size_t block =
+            qsr_figure_block(f, "epsilon (h - 1) = %g: ||f~|| = ||z|| sqrt(1 / (1 + epsilon (h - 1)))", lines[i].pairs);
         put_line(f, b, sqrt(1 / (1 + lines[i].pairs)));
         if (lines[i].pairs > 0 && d_sae > 1 && several)
             snprintf(title, sizeof title, "ε = %.3g", lines[i].pairs / ((double)d_sae - 1));
@@ -186,15 +189,19 @@ static void explain(const qsr_token_table *tokens, uint64_t d_sae, const char *l
     qsr_text *c = &f->caption;
     qsr_text_add(c, "%s%s%llu tokens%s. ", label ? label : "", label && *label ? ": " : "", (unsigned long long)count,
                  tokens->n_layers > 1 ? ", coloured by layer" : "");
-    qsr_text_add(c, "Nearly orthogonal features would put every token on the line ‖f̃‖ = ‖z‖; %.1f %% are within ε(h−1) ≤ 1/4, %.1f %% "
-                    "within 1/2, %.1f %% within 1.",
-                 share_within(tokens, 0.25), share_within(tokens, 0.5), share_within(tokens, 1));
+    qsr_text_add(
+        c,
+        "Nearly orthogonal features would put every token on the line ‖f̃‖ = ‖z‖; %.1f %% are within ε(h−1) ≤ 1/4, %.1f %% "
+        "within 1/2, %.1f %% within 1.",
+        share_within(tokens, 0.25), share_within(tokens, 0.5), share_within(tokens, 1));
     if (d_sae > 1)
-        qsr_text_add(c, " The bounds are at ε = %.3g, %.3g and %.3g.", 0.25 / ((double)d_sae - 1), 0.5 / ((double)d_sae - 1), 1 / ((double)d_sae - 1));
+        qsr_text_add(c, " The bounds are at ε = %.3g, %.3g and %.3g.", 0.25 / ((double)d_sae - 1),
+                     0.5 / ((double)d_sae - 1), 1 / ((double)d_sae - 1));
     if (across) qsr_text_puts(c, " A point stands for all tokens near it, the larger the more.");
     if (sample) qsr_text_add(c, " Drawn from a sample of %d tokens per layer.", QSR_TOKENS_KEPT);
     if (without) qsr_text_add(c, " Tokens without an active feature are not drawn: %llu.", (unsigned long long)without);
-    if (left_out) qsr_text_add(c, " Tokens with numbers that are not finite are left out: %llu.", (unsigned long long)left_out);
+    if (left_out)
+        qsr_text_add(c, " Tokens with numbers that are not finite are left out: %llu.", (unsigned long long)left_out);
 }
 
 void qsr_figure_zf(const qsr_token_table *tokens, uint64_t d_sae, const char *name, const char *label, qsr_figure *f)
@@ -202,7 +209,8 @@ void qsr_figure_zf(const qsr_token_table *tokens, uint64_t d_sae, const char *na
     size_t drawn;
     bounds b = find_bounds(tokens, &drawn);
     bool several = tokens->n_layers > 1;
-    qsr_figure_begin(f, name, several ? 560 : 480, several ? 440 : 400, "ZF plot: norm of the hidden state against norm of its features");
+    qsr_figure_begin(f, name, several ? 560 : 480, several ? 440 : 400,
+                     "ZF plot: norm of the hidden state against norm of its features");
     if (!drawn) {
         qsr_text_puts(&f->missing, "No token has an active feature, so there is nothing to draw.");
         return;

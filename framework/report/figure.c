@@ -55,7 +55,10 @@ double qsr_figure_step(double length, double n)
     return step * (scale < 1.5 ? 1 : scale < 3.5 ? 2 : scale < 7.5 ? 5 : 10);
 }
 
-static void put_tic(qsr_figure *f, double value, size_t *n) { qsr_text_add(&f->script, "%s%.6g", (*n)++ ? ", " : "", value); }
+static void put_tic(qsr_figure *f, double value, size_t *n)
+{
+    qsr_text_add(&f->script, "%s%.6g", (*n)++ ? ", " : "", value);
+}
 
 /* gnuplot labels whole decades alone, of which a short range has none. */
 static void set_short_tics(qsr_figure *f, const char *axis, double low, double high)
@@ -68,7 +71,8 @@ static void set_short_tics(qsr_figure *f, const char *axis, double low, double h
     } else {
         for (int decade = (int)floor(log10(low)); pow(10, decade) <= high; decade++)
             for (int digit = 1; digit <= 5; digit += digit == 1 ? 1 : 3)
-                if (digit * pow(10, decade) >= low && digit * pow(10, decade) <= high) put_tic(f, digit * pow(10, decade), &n);
+                if (digit * pow(10, decade) >= low && digit * pow(10, decade) <= high)
+                    put_tic(f, digit * pow(10, decade), &n);
     }
     qsr_text_puts(&f->script, ")\n");
 }
@@ -143,7 +147,8 @@ void qsr_figure_draw(qsr_figure *f, size_t block, const char *title, const char 
     va_start(args, fmt);
     vsnprintf(how, sizeof how, fmt, args);
     va_end(args);
-    qsr_text_add(&f->elements, "%s'%s.tsv' index %zu %s ", f->elements.length ? ", \\\n     " : "plot ", f->name, block, how);
+    qsr_text_add(&f->elements, "%s'%s.tsv' index %zu %s ", f->elements.length ? ", \\\n     " : "plot ", f->name, block,
+                 how);
     if (title) {
         qsr_text_puts(&f->elements, "title ");
         qsr_gnuplot_quote(&f->elements, title);
@@ -161,7 +166,8 @@ void qsr_figure_flush(qsr_figure *f)
 
 const char *qsr_figure_colour(size_t index)
 {
-    static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f"};
+    static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
+                                          "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f"};
     return colours[index % (sizeof colours / sizeof *colours)];
 }
 
@@ -188,7 +194,8 @@ static void put_terminal(const qsr_figure *f, qsr_picture picture, qsr_text *out
         qsr_text_add(out, "set terminal svg size %u,%u dynamic font 'sans-serif,14' enhanced\n", f->width, f->height);
         break;
     case QSR_PICTURE_PDF: /* inches of 96 CSS pixels */
-        qsr_text_add(out, "set terminal pdfcairo size %.4gin,%.4gin font 'sans,10' enhanced\n", f->width / 96.0, f->height / 96.0);
+        qsr_text_add(out, "set terminal pdfcairo size %.4gin,%.4gin font 'sans,10' enhanced\n", f->width / 96.0,
+                     f->height / 96.0);
         break;
     case QSR_PICTURE_PNG:
         qsr_text_add(out, "set terminal pngcairo size %u,%u font 'sans,10' fontscale 2 linewidth 2 pointscale 2 enhanced\n",
@@ -199,8 +206,8 @@ static void put_terminal(const qsr_figure *f, qsr_picture picture, qsr_text *out
 
 void qsr_figure_script(const qsr_figure *f, qsr_picture picture, qsr_text *out)
 {
-    qsr_text_add(out, "# %s\n# Made by quasar; `gnuplot %s.gp` draws %s.tsv into %s.%s.\n", f->title.bytes, f->name, f->name, f->name,
-                 qsr_picture_ending(picture));
+    qsr_text_add(out, "# %s\n# Made by quasar; `gnuplot %s.gp` draws %s.tsv into %s.%s.\n", f->title.bytes, f->name,
+                 f->name, f->name, qsr_picture_ending(picture));
     qsr_text_puts(out, "set encoding utf8\n");
     put_terminal(f, picture, out);
     qsr_text_add(out, "set output '%s.%s'\n", f->name, qsr_picture_ending(picture));

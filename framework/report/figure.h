@@ -10,14 +10,14 @@
 #include "base/text.h"
 
 typedef struct {
-    char name[48];          /* of the files <name>.gp, <name>.tsv; also what its ids begin with */
-    unsigned width, height; /* in CSS pixels */
+    char name[48];           /* of the files <name>.gp, <name>.tsv; also what its ids begin with */
+    unsigned width, height;  /* in CSS pixels */
     qsr_text title, caption; /* plain texts, of one line; the caption says how to read it */
-    qsr_text missing;       /* why there is nothing to draw, a sentence; empty: there is something */
-    qsr_text script, table; /* what was set; the blocks */
-    qsr_text elements;      /* of the plot command */
-    size_t blocks, rows;    /* of the table, of its last block */
-} qsr_figure; /* {0} is an empty one */
+    qsr_text missing;        /* why there is nothing to draw, a sentence; empty: there is something */
+    qsr_text script, table;  /* what was set; the blocks */
+    qsr_text elements;       /* of the plot command */
+    size_t blocks, rows;     /* of the table, of its last block */
+} qsr_figure;                /* {0} is an empty one */
 
 void qsr_figure_begin(qsr_figure *, const char *name, unsigned width, unsigned height, const char *title);
 void qsr_figure_free(qsr_figure *);

@@ -67,8 +67,8 @@ static char **make_environment(qsr_arena *arena)
     while (environ[n]) n++;
     char **list = qsr_arena_alloc(arena, n + 2, sizeof *list);
     for (size_t i = 0; i < n; i++)
-        if (strncmp(environ[i], "LC_", 3) != 0 && strncmp(environ[i], "LANG=", 5) != 0 && strncmp(environ[i], "GNUTERM=", 8) != 0 &&
-            strncmp(environ[i], "GNUPLOT_", 8) != 0)
+        if (strncmp(environ[i], "LC_", 3) != 0 && strncmp(environ[i], "LANG=", 5) != 0 &&
+            strncmp(environ[i], "GNUTERM=", 8) != 0 && strncmp(environ[i], "GNUPLOT_", 8) != 0)
             list[kept++] = environ[i];
     list[kept] = qsr_arena_strdup(arena, "LC_ALL=C.UTF-8");
     return list;
@@ -172,7 +172,8 @@ qsr_status qsr_gnuplot_run(const char *folder, const char *script, double second
     listen_to(&c);
     if (!collect(&c, &code))
         return qsr_fail(e, QSR_E_IO, "gnuplot took longer than %g s with %s/%s and was ended", seconds, folder, script);
-    if (WIFSIGNALED(code)) return qsr_fail(e, QSR_E_IO, "gnuplot was ended by signal %d with %s/%s", WTERMSIG(code), folder, script);
+    if (WIFSIGNALED(code))
+        return qsr_fail(e, QSR_E_IO, "gnuplot was ended by signal %d with %s/%s", WTERMSIG(code), folder, script);
     if (WEXITSTATUS(code) != 0)
         return qsr_fail(e, QSR_E_IO, "gnuplot failed with %s/%s: %s", folder, script, flatten(c.words));
     if (c.n_words) qsr_log(QSR_LOG_DEBUG, "gnuplot on %s/%s: %s", folder, script, flatten(c.words));

@@ -15,8 +15,8 @@ static void put_utf8(qsr_text *out, uint32_t c)
 /* Noncharacters and the C1 controls; directions that would reorder the page's own text. */
 static bool is_forbidden(uint32_t c)
 {
-    return (c >= 0x80 && c < 0xa0) || (c & 0xfffe) == 0xfffe || (c >= 0xfdd0 && c <= 0xfdef) || (c >= 0x202a && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069);
+    return (c >= 0x80 && c < 0xa0) || (c & 0xfffe) == 0xfffe || (c >= 0xfdd0 && c <= 0xfdef) ||
+           (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
 }
 
 static void put_character(qsr_text *out, const char *at, size_t length, uint32_t c, bool visible)

@@ -142,7 +142,8 @@ static void put_failures(qsr_page *p)
         listed = true;
         qsr_text_puts(p->out, "<li><code>");
         qsr_html_visible(p->out, row->label);
-        qsr_text_puts(p->out, row->state == QSR_RECORD_FAILED ? "</code> <span class=\"bad\">failed</span>: " : "</code> is not finished");
+        qsr_text_puts(p->out, row->state == QSR_RECORD_FAILED ? "</code> <span class=\"bad\">failed</span>: "
+                                                              : "</code> is not finished");
         if (row->state == QSR_RECORD_FAILED) qsr_html_visible(p->out, row->reason ? row->reason : "no reason given");
         qsr_text_puts(p->out, "</li>\n");
     }
@@ -151,14 +152,32 @@ static void put_failures(qsr_page *p)
 
 void qsr_page_settings(qsr_page *p)
 {
-    static const char *const usual[] = {"l0", "nmse", "fvu", "mse_norm", "cosine", "l2_ratio", "silent_fraction", "epsilon_lbo_median",
-                                        "norm_ratio_median", "coherence_max", "mdl_bits_naive", "ce_sae", "ce_recovered_zero",
-                                        "ce_recovered_mean", "kl", "stability.mcc", "mcc", "mmcs", NULL};
+    static const char *const usual[] = {"l0",
+                                        "nmse",
+                                        "fvu",
+                                        "mse_norm",
+                                        "cosine",
+                                        "l2_ratio",
+                                        "silent_fraction",
+                                        "epsilon_lbo_median",
+                                        "norm_ratio_median",
+                                        "coherence_max",
+                                        "mdl_bits_naive",
+                                        "ce_sae",
+                                        "ce_recovered_zero",
+                                        "ce_recovered_mean",
+                                        "kl",
+                                        "stability.mcc",
+                                        "mcc",
+                                        "mmcs",
+                                        NULL};
     const qsr_frame *f = &p->study.frame;
     const char **metrics = qsr_xcalloc(f->n_metrics + sizeof usual / sizeof *usual, sizeof *metrics);
     qsr_page_section(p, "settings", "Results");
-    qsr_page_paragraph(p, "A row is what differs in nothing but the seed: the mean over seeds, with half of its 95 % interval (Student's t) "
-                          "where there are two or more.");
+    qsr_page_paragraph(
+        p,
+        "A row is what differs in nothing but the seed: the mean over seeds, with half of its 95 % interval (Student's t) "
+        "where there are two or more.");
     put_table(p, "results", metrics, choose_metrics(&p->study, usual, metrics), true);
     put_failures(p);
     qsr_text_puts(p->out, "<details><summary>All metrics</summary>\n");
@@ -170,16 +189,19 @@ void qsr_page_settings(qsr_page *p)
 
 void qsr_page_diagnostics(qsr_page *p)
 {
-    static const char *const wanted[] = {"epsilon_lbo_median", "norm_ratio_median", "coherence_lb_median", "token_nmse_median",
-                                         "epsilon_lbo_infinite", "coherence_max", "epsilon_max", NULL};
+    static const char *const wanted[] = {
+        "epsilon_lbo_median",   "norm_ratio_median", "coherence_lb_median", "token_nmse_median",
+        "epsilon_lbo_infinite", "coherence_max",     "epsilon_max",         NULL};
     const char *metrics[sizeof wanted / sizeof *wanted];
     size_t n = choose_metrics(&p->study, wanted, metrics);
     if (!n) {
         qsr_page_paragraph(p, "No completed run has ε-LBO; an evaluation writes it.");
         return;
     }
-    qsr_page_paragraph(p, "ε-LBO is a function of norm_ratio = ‖f̃‖/‖z‖; coherence_lb bounds max |cos| among the rows of the decoder and its "
-                          "bias from below.");
+    qsr_page_paragraph(
+        p,
+        "ε-LBO is a function of norm_ratio = ‖f̃‖/‖z‖; coherence_lb bounds max |cos| among the rows of the decoder and its "
+        "bias from below.");
     put_table(p, "diagnostics", metrics, n, false);
 }
 
@@ -255,12 +277,15 @@ static void put_machines(qsr_page *p)
         if (!r) continue;
         if (r->started && (!first || strcmp(r->started, first) < 0)) first = r->started;
         if (r->finished && (!last || strcmp(r->finished, last) > 0)) last = r->finished;
-        if (r->quasar) gather(&programs, qsr_arena_printf(&arena, "%s%s%s", r->quasar, r->git ? ", git " : "", r->git ? r->git : ""));
+        if (r->quasar)
+            gather(&programs, qsr_arena_printf(&arena, "%s%s%s", r->quasar, r->git ? ", git " : "", r->git ? r->git : ""));
         if (qsr_json_read(qsr_path_join(&arena, r->path, "manifest.json"), MANIFEST_BYTES, &root, NULL)) continue;
         json_t *m = json_object_get(root, "machine");
-        const char *processor = string_of(m, "processor"), *isa = string_of(m, "isa"), *kernel = string_of(m, "blas_kernel");
+        const char *processor = string_of(m, "processor"), *isa = string_of(m, "isa"),
+                   *kernel = string_of(m, "blas_kernel");
         if (processor)
-            gather(&machines, qsr_arena_printf(&arena, "%s, %s kernels, BLAS kernel %s", processor, isa ? isa : "unknown", kernel ? kernel : "unknown"));
+            gather(&machines, qsr_arena_printf(&arena, "%s, %s kernels, BLAS kernel %s", processor, isa ? isa : "unknown",
+                                               kernel ? kernel : "unknown"));
         json_decref(root);
     }
     put_term(p, "machine", machines.bytes);
@@ -277,7 +302,8 @@ static void put_constants(qsr_page *p)
     size_t n = 0, *own = qsr_arena_alloc(&f->arena, f->n_rows, sizeof *own);
     for (size_t i = 0; i < f->n_rows; i++)
         if (!f->rows[i].published) own[n++] = i;
-    qsr_text_puts(p->out, "<details><summary>What all runs have in common</summary>\n<div class=\"scroll\"><table><tbody>\n");
+    qsr_text_puts(p->out,
+                  "<details><summary>What all runs have in common</summary>\n<div class=\"scroll\"><table><tbody>\n");
     for (size_t k = 0; k < f->n_keys; k++) {
         const char *const *values;
         if (qsr_frame_values(f, k, own, n, &values) != 1 || !values[0]) continue;
@@ -292,11 +318,20 @@ static void put_constants(qsr_page *p)
 
 void qsr_page_about(qsr_page *p)
 {
-    static const char *const terms[][2] = {{"experiment", "name"},          {"dataset", "dataset.plugin"},    {"model", "dataset.model"},
-                                           {"tokens", "dataset.tokens"},    {"files", "dataset.path"},        {"site", "dataset.hook.site"},
-                                           {"layer", "dataset.hook.layer"}, {"width (d_sae)", "sae.d_sae"},   {"normalisation", "sae.normalize"},
-                                           {"activation", "activation.plugin"}, {"training tokens", "train.tokens"}, {"batch", "train.batch"},
-                                           {"evaluation tokens", "eval.tokens"}, {"seeds", "seed"}};
+    static const char *const terms[][2] = {{"experiment", "name"},
+                                           {"dataset", "dataset.plugin"},
+                                           {"model", "dataset.model"},
+                                           {"tokens", "dataset.tokens"},
+                                           {"files", "dataset.path"},
+                                           {"site", "dataset.hook.site"},
+                                           {"layer", "dataset.hook.layer"},
+                                           {"width (d_sae)", "sae.d_sae"},
+                                           {"normalisation", "sae.normalize"},
+                                           {"activation", "activation.plugin"},
+                                           {"training tokens", "train.tokens"},
+                                           {"batch", "train.batch"},
+                                           {"evaluation tokens", "eval.tokens"},
+                                           {"seeds", "seed"}};
     char number[32];
     qsr_page_section(p, "about", "What was run");
     qsr_text_puts(p->out, "<dl>\n");
@@ -346,13 +381,15 @@ void qsr_page_reproduce(qsr_page *p)
 {
     const qsr_study *s = &p->study;
     qsr_page_section(p, "reproduce", "Reproduce");
-    qsr_page_paragraph(p, "Each run's folder has its whole spec, every default filled in, also shown here. The same version of quasar, "
-                          "instruction set and BLAS kernel give the same bytes, whatever the number of threads.");
+    qsr_page_paragraph(
+        p, "Each run's folder has its whole spec, every default filled in, also shown here. The same version of quasar, "
+           "instruction set and BLAS kernel give the same bytes, whatever the number of threads.");
     for (size_t i = 0; i < s->n_settings; i++) {
         if (s->settings[i].published) continue;
         qsr_text_add(p->out, "<details><summary>%zu: ", i + 1);
         qsr_html_visible(p->out, s->settings[i].label);
-        qsr_text_add(p->out, " <span class=\"soft\">(%zu run%s)</span></summary>\n", s->settings[i].n_rows, s->settings[i].n_rows == 1 ? "" : "s");
+        qsr_text_add(p->out, " <span class=\"soft\">(%zu run%s)</span></summary>\n", s->settings[i].n_rows,
+                     s->settings[i].n_rows == 1 ? "" : "s");
         for (size_t r = 0; r < s->settings[i].n_rows; r++) {
             const qsr_record *record = qsr_study_record(s, s->settings[i].rows[r]);
             if (record) put_run(p, record);

@@ -39,7 +39,8 @@ void qsr_page_results(qsr_page *p)
     }
     qsr_page_figures_end(p);
     if (!qsr_study_measured(s, "ce_recovered_zero"))
-        qsr_page_paragraph(p, "Cross-entropy with the reconstruction spliced into the model (ce_sae, kl) was not measured by these runs.");
+        qsr_page_paragraph(
+            p, "Cross-entropy with the reconstruction spliced into the model (ce_sae, kl) was not measured by these runs.");
 }
 
 /* ---- training --------------------------------------------------------------------------------------------------------------------- */
@@ -73,7 +74,8 @@ static size_t next_best(const qsr_study *s, const size_t *chosen, size_t n, bool
         bool taken = !qsr_study_example(s, &s->settings[i]);
         for (size_t k = 0; k < n; k++) {
             const char *other = qsr_study_value(s, &s->settings[chosen[k]], "activation.plugin");
-            taken = taken || chosen[k] == i || s->settings[chosen[k]].series == s->settings[i].series || (new && other == plugin);
+            taken = taken || chosen[k] == i || s->settings[chosen[k]].series == s->settings[i].series ||
+                    (new &&other == plugin);
         }
         if (taken) continue;
         qsr_summary m = qsr_study_summary(s, &s->settings[i], "nmse");
@@ -86,7 +88,7 @@ static size_t next_best(const qsr_study *s, const size_t *chosen, size_t n, bool
 static size_t choose_settings(const qsr_study *s, size_t *ret)
 {
     size_t n = 0;
-    for (int new = 1; new >= 0; new--)
+    for (int new = 1; new >= 0; new --)
         for (size_t next; n < MOST_ZF && (next = next_best(s, ret, n, new)) < s->n_settings;) ret[n++] = next;
     return n;
 }
@@ -118,7 +120,8 @@ static void put_all_zf(qsr_page *p)
     if (!drawn)
         qsr_page_paragraph(p, "There is no ZF plot: no completed run has a tokens.csv, which an evaluation writes.");
     else if (p->study.n_settings > drawn)
-        qsr_page_paragraph(p, "These are the best settings by NMSE of each activation and of other series, first seed; `quasar plot zf RUN` draws any run.");
+        qsr_page_paragraph(p, "These are the best settings by NMSE of each activation and of other series, first seed; "
+                              "`quasar plot zf RUN` draws any run.");
 }
 
 static void put_violins(qsr_page *p)

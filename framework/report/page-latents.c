@@ -63,8 +63,8 @@ static bool put_run_contexts(qsr_page *p, const char *path, const char *label, b
     if (!qsr_contexts_read(path, &c)) return false;
     qsr_text_add(p->out, "<details%s><summary>", open ? " open" : "");
     qsr_html_visible(p->out, label);
-    qsr_text_add(p->out, " <span class=\"soft\">(%zu of %llu latents with contexts, drawn at random)</span></summary>\n", c.n,
-                 (unsigned long long)c.of);
+    qsr_text_add(p->out, " <span class=\"soft\">(%zu of %llu latents with contexts, drawn at random)</span></summary>\n",
+                 c.n, (unsigned long long)c.of);
     for (size_t i = 0; i < c.n; i++) put_latent(p, &c.latents[i]);
     qsr_text_puts(p->out, "</details>\n");
     qsr_contexts_free(&c);
@@ -80,8 +80,7 @@ void qsr_page_latents(qsr_page *p)
         const qsr_record *record = qsr_study_example(s, &s->settings[i]);
         if (record && put_run_contexts(p, record->path, s->settings[i].label, told == 0)) told++;
     }
-    if (!told)
-        qsr_page_paragraph(p, "No run has a top_contexts.jsonl; an evaluation that keeps contexts writes it.");
+    if (!told) qsr_page_paragraph(p, "No run has a top_contexts.jsonl; an evaluation that keeps contexts writes it.");
 }
 
 /* ---- evaluations --------------------------------------------------------------------------------------------------------------------- */
@@ -95,10 +94,26 @@ static double measure_of(const qsr_extra_evaluation *x, const char *name)
 
 static size_t choose_metrics(const qsr_evaluations *all, const char **ret)
 {
-    static const char *const wanted[] = {"tokens", "l0", "nmse", "fvu", "explained_variance", "cosine", "l2_ratio", "silent_fraction",
-                                         "epsilon_lbo_median", "norm_ratio_median", "coherence_lb_median", "token_nmse_median",
-                                         "coherence_max", "mdl_bits_naive", "ce_clean", "ce_sae", "ce_recovered_zero", "ce_recovered_mean",
-                                         "kl", NULL};
+    static const char *const wanted[] = {"tokens",
+                                         "l0",
+                                         "nmse",
+                                         "fvu",
+                                         "explained_variance",
+                                         "cosine",
+                                         "l2_ratio",
+                                         "silent_fraction",
+                                         "epsilon_lbo_median",
+                                         "norm_ratio_median",
+                                         "coherence_lb_median",
+                                         "token_nmse_median",
+                                         "coherence_max",
+                                         "mdl_bits_naive",
+                                         "ce_clean",
+                                         "ce_sae",
+                                         "ce_recovered_zero",
+                                         "ce_recovered_mean",
+                                         "kl",
+                                         NULL};
     size_t n = 0;
     for (const char *const *name = wanted; *name && n < MOST_METRICS; name++) {
         bool some = false;
@@ -120,8 +135,8 @@ static void put_evaluation(qsr_page *p, const qsr_extra_evaluation *x, const cha
         char number[32];
         qsr_text shown = {0};
         qsr_sheet_real(value, &shown);
-        qsr_text_add(p->out, "<td class=\"n\" data-v=\"%s\">%s</td>", isnan(value) ? "" : qsr_real_text(value, number, sizeof number),
-                     isnan(value) ? "–" : shown.bytes);
+        qsr_text_add(p->out, "<td class=\"n\" data-v=\"%s\">%s</td>",
+                     isnan(value) ? "" : qsr_real_text(value, number, sizeof number), isnan(value) ? "–" : shown.bytes);
         qsr_text_free(&shown);
     }
     qsr_text_puts(p->out, "</tr>\n");
@@ -131,8 +146,9 @@ static void put_table(qsr_page *p)
 {
     const char *metrics[MOST_METRICS];
     size_t n = choose_metrics(&p->evaluations, metrics);
-    qsr_text_puts(p->out, "<div class=\"scroll\"><table class=\"sortable\" id=\"other\">\n<thead><tr><th scope=\"col\">SAE</th>"
-                          "<th scope=\"col\">evaluation</th>");
+    qsr_text_puts(p->out,
+                  "<div class=\"scroll\"><table class=\"sortable\" id=\"other\">\n<thead><tr><th scope=\"col\">SAE</th>"
+                  "<th scope=\"col\">evaluation</th>");
     for (size_t i = 0; i < n; i++) {
         qsr_text_puts(p->out, "<th scope=\"col\" class=\"n\">");
         qsr_html_text(p->out, metrics[i]);

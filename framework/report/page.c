@@ -64,7 +64,8 @@ void qsr_page_figure(qsr_page *p, qsr_figure *f)
     if (!qsr_figure_drawn(f)) {
         put_missing(p, f->missing.length ? f->missing.bytes : "There is nothing to draw.");
     } else {
-        if (p->request->keep && qsr_figure_keep(f, p->request->keep, QSR_PICTURE_SVG, &e)) qsr_log(QSR_LOG_WARNING, "%s", e.text);
+        if (p->request->keep && qsr_figure_keep(f, p->request->keep, QSR_PICTURE_SVG, &e))
+            qsr_log(QSR_LOG_WARNING, "%s", e.text);
         if (p->can_draw)
             put_picture(p, f);
         else
@@ -109,15 +110,18 @@ static void put_head(qsr_page *p)
 
 static void put_links(qsr_page *p)
 {
-    static const char *const links[][2] = {{"about", "What was run"},     {"settings", "Results"},     {"figures", "Over L0"},
-                                           {"training", "Training"},      {"geometry", "Geometry"},    {"sparsity", "Sparsity"},
-                                           {"latents", "Latents"},        {"evaluations", "Evaluations"}, {"reproduce", "Reproduce"}};
+    static const char *const links[][2] = {
+        {"about", "What was run"}, {"settings", "Results"},        {"figures", "Over L0"},
+        {"training", "Training"},  {"geometry", "Geometry"},       {"sparsity", "Sparsity"},
+        {"latents", "Latents"},    {"evaluations", "Evaluations"}, {"reproduce", "Reproduce"}};
     qsr_text_puts(p->out, "<nav>");
     for (size_t i = 0; i < sizeof links / sizeof *links; i++)
-        if (p->study.n_settings || strcmp(links[i][0], "evaluations") == 0) qsr_text_add(p->out, "<a href=\"#%s\">%s</a> ", links[i][0], links[i][1]);
+        if (p->study.n_settings || strcmp(links[i][0], "evaluations") == 0)
+            qsr_text_add(p->out, "<a href=\"#%s\">%s</a> ", links[i][0], links[i][1]);
     qsr_text_puts(p->out, "</nav>\n</header>\n<main>\n");
     if (!p->can_draw)
-        put_missing(p, "Figures are missing: gnuplot is not installed where this report was made (Debian: gnuplot-nox). The tables are complete.");
+        put_missing(p, "Figures are missing: gnuplot is not installed where this report was made (Debian: gnuplot-nox). "
+                       "The tables are complete.");
 }
 
 static void put_body(qsr_page *p)
@@ -140,7 +144,8 @@ static qsr_status open_study(qsr_page *p, qsr_error *e)
     const qsr_page_request *r = p->request;
     qsr_status status = qsr_study_open(r->folder, r->overlays, r->conditions, &p->study, e);
     if (qsr_is_folder(r->folder)) qsr_evaluations_read(r->folder, &p->evaluations);
-    bool alone = status == QSR_E_INPUT && p->evaluations.count && !(r->overlays && *r->overlays) && !(r->conditions && *r->conditions);
+    bool alone = status == QSR_E_INPUT && p->evaluations.count && !(r->overlays && *r->overlays) &&
+                 !(r->conditions && *r->conditions);
     return alone ? QSR_OK : status; /* SAEs from elsewhere that were evaluated, and nothing was trained */
 }
 

@@ -9,7 +9,7 @@
 
 typedef struct {
     const char *folder;
-    const char *title; /* NULL: the folder's name */
+    const char *title;                               /* NULL: the folder's name */
     const char *const *overlays, *const *conditions; /* NULL-ended, or NULL */
     const char *keep;                                /* folder for the .gp and .tsv of every figure; or NULL */
 } qsr_page_request;

@@ -36,8 +36,8 @@ static qsr_status choose_layer(qsr_token_table *tokens, const char *path, const 
     size_t at = 0;
     while (at < tokens->n_layers && strcmp(tokens->layers[at].layer, layer) != 0) at++;
     if (at == tokens->n_layers)
-        return qsr_fail(e, QSR_E_OPTION, "%s has no layer '%s'; its layers are '%s' to '%s'", path, layer, tokens->layers[0].layer,
-                        tokens->layers[tokens->n_layers - 1].layer);
+        return qsr_fail(e, QSR_E_OPTION, "%s has no layer '%s'; its layers are '%s' to '%s'", path, layer,
+                        tokens->layers[0].layer, tokens->layers[tokens->n_layers - 1].layer);
     qsr_token_layer kept = tokens->layers[at];
     tokens->layers[at] = tokens->layers[0];
     tokens->layers[0] = kept;
@@ -136,14 +136,17 @@ static qsr_status run_zf(const qsr_study *s, const char *layer, qsr_figure *f, q
     for (size_t i = 0; i < s->n_settings; i++) {
         if (!qsr_study_example(s, &s->settings[i])) continue;
         if (only)
-            return qsr_fail(e, QSR_E_OPTION, "%s has several settings, among them '%s' and '%s': name one run's folder, or choose with --where",
-                            s->archive.folder, only->label, s->settings[i].label);
+            return qsr_fail(
+                e, QSR_E_OPTION,
+                "%s has several settings, among them '%s' and '%s': name one run's folder, or choose with --where",
+                s->archive.folder, only->label, s->settings[i].label);
         only = &s->settings[i];
     }
     const qsr_record *record = only ? qsr_study_example(s, only) : NULL;
     qsr_token_table tokens;
     if (!record) return qsr_fail(e, QSR_E_INPUT, "%s has no completed run", s->archive.folder);
-    if (!qsr_plot_run_tokens(record, &tokens)) return qsr_fail(e, QSR_E_INPUT, "%s has no tokens.csv to draw", record->path);
+    if (!qsr_plot_run_tokens(record, &tokens))
+        return qsr_fail(e, QSR_E_INPUT, "%s has no tokens.csv to draw", record->path);
     qsr_status status = layer ? choose_layer(&tokens, record->path, layer, e) : QSR_OK;
     if (!status) qsr_figure_zf(&tokens, d_sae_of(s, only), "zf", record->cell, f);
     qsr_token_table_free(&tokens);
@@ -169,7 +172,8 @@ static qsr_status make_of_study(const qsr_study *s, const qsr_plot_request *r, q
     if (strcmp(r->kind, "l0") == 0) qsr_figure_l0(s, f);
     if (strcmp(r->kind, "afa") == 0) qsr_figure_afa(s, r->metric ? r->metric : "losses.afa.coeff", "afa", f);
     if (strcmp(r->kind, "norms") == 0) qsr_figure_dots(s, norm_metrics, "norms", "AFA diagnostics", f);
-    if (strcmp(r->kind, "coherence") == 0) qsr_figure_dots(s, coherence_metrics, "coherence", "Coherence of the decoder", f);
+    if (strcmp(r->kind, "coherence") == 0)
+        qsr_figure_dots(s, coherence_metrics, "coherence", "Coherence of the decoder", f);
     return QSR_OK;
 }
 
@@ -177,10 +181,12 @@ qsr_status qsr_plot_make(const qsr_plot_request *r, qsr_figure *ret, qsr_error *
 {
     qsr_figure f = {0};
     qsr_study study = {0};
-    qsr_status status = r->tokens ? make_from_tokens(r, &f, e) : qsr_study_open(r->folder, r->overlays, r->conditions, &study, e);
+    qsr_status status =
+        r->tokens ? make_from_tokens(r, &f, e) : qsr_study_open(r->folder, r->overlays, r->conditions, &study, e);
     if (!status && !r->tokens) status = make_of_study(&study, r, &f, e);
     qsr_study_free(&study);
-    if (!status && !qsr_figure_drawn(&f)) status = qsr_fail(e, QSR_E_INPUT, "there is nothing to draw: %s", f.missing.bytes);
+    if (!status && !qsr_figure_drawn(&f))
+        status = qsr_fail(e, QSR_E_INPUT, "there is nothing to draw: %s", f.missing.bytes);
     if (status)
         qsr_figure_free(&f);
     else

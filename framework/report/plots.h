@@ -4,12 +4,12 @@
 #include "report/figures.h"
 
 typedef struct {
-    const char *kind;   /* "zf" */
-    const char *folder; /* of runs; or NULL */
-    const char *tokens; /* a tokens.csv alone; or NULL */
-    const char *layer;  /* of the tokens, one of them; NULL: all */
-    const char *metric; /* of pareto, curves, dots; NULL: the usual one */
-    uint64_t d_sae;     /* of the tokens; 0: not said */
+    const char *kind;                                /* "zf" */
+    const char *folder;                              /* of runs; or NULL */
+    const char *tokens;                              /* a tokens.csv alone; or NULL */
+    const char *layer;                               /* of the tokens, one of them; NULL: all */
+    const char *metric;                              /* of pareto, curves, dots; NULL: the usual one */
+    uint64_t d_sae;                                  /* of the tokens; 0: not said */
     const char *const *overlays, *const *conditions; /* NULL-ended, or NULL */
 } qsr_plot_request;
 

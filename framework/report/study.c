@@ -60,13 +60,16 @@ static const char *label_of(qsr_study *s, size_t row, const bool *along)
     for (int plugin = 1; plugin >= 0; plugin--)
         for (size_t i = 0; i < s->n_keys; i++) {
             size_t key = s->keys[i];
-            if ((along && along[i]) || !varies(s, key, s->frame.rows[row].published) || qsr_ends_with(s->frame.keys[key], ".plugin") != plugin) continue;
+            if ((along && along[i]) || !varies(s, key, s->frame.rows[row].published) ||
+                qsr_ends_with(s->frame.keys[key], ".plugin") != plugin)
+                continue;
             add_value(s, key, s->frame.rows[row].values[key], &text);
         }
     if (s->frame.rows[row].published) qsr_text_add(&text, "%s(published)", text.length ? " " : "");
     if (!text.length) {
         size_t activation;
-        const char *plugin = qsr_frame_key(&s->frame, "activation.plugin", &activation, NULL) ? NULL : s->frame.rows[row].values[activation];
+        const char *plugin =
+            qsr_frame_key(&s->frame, "activation.plugin", &activation, NULL) ? NULL : s->frame.rows[row].values[activation];
         qsr_text_puts(&text, plugin ? plugin : "runs");
     }
     const char *kept = qsr_arena_strdup(&s->frame.arena, text.bytes);
@@ -108,7 +111,9 @@ static void find_series(qsr_study *s)
     for (size_t i = 0; i < s->n_settings; i++) {
         const char *label = label_of(s, s->settings[i].rows[0], along);
         size_t at = 0;
-        while (at < s->n_series && (strcmp(s->series[at].label, label) != 0 || s->series[at].published != s->settings[i].published)) at++;
+        while (at < s->n_series &&
+               (strcmp(s->series[at].label, label) != 0 || s->series[at].published != s->settings[i].published))
+            at++;
         if (at == s->n_series) s->series[s->n_series++] = (qsr_study_series){label, s->settings[i].published, 0};
         s->settings[i].series = at;
         s->series[at].n_settings++;
@@ -157,13 +162,15 @@ static void find_settings(qsr_study *s)
     s->settings = qsr_arena_alloc(&s->frame.arena, n, sizeof *s->settings);
     s->n_settings = n;
     for (size_t i = 0; i < n; i++)
-        s->settings[i] = (qsr_setting){.rows = groups[i].rows, .n_rows = groups[i].count, .published = s->frame.rows[groups[i].rows[0]].published};
+        s->settings[i] = (qsr_setting){
+            .rows = groups[i].rows, .n_rows = groups[i].count, .published = s->frame.rows[groups[i].rows[0]].published};
     for (size_t i = 0; i < n; i++) s->settings[i].label = label_of(s, s->settings[i].rows[0], NULL);
     find_series(s);
     find_d_in(s);
 }
 
-qsr_status qsr_study_open(const char *folder, const char *const *overlays, const char *const *conditions, qsr_study *ret, qsr_error *e)
+qsr_status qsr_study_open(const char *folder, const char *const *overlays, const char *const *conditions, qsr_study *ret,
+                          qsr_error *e)
 {
     qsr_study s = {0};
     qsr_status status = qsr_archive_read(folder, &s.archive, e);

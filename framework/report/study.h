@@ -35,7 +35,8 @@ typedef struct {
 } qsr_study;
 
 /* overlays, conditions: NULL-ended, or NULL (frame.h). */
-qsr_status qsr_study_open(const char *folder, const char *const *overlays, const char *const *conditions, qsr_study *ret, qsr_error *e);
+qsr_status qsr_study_open(const char *folder, const char *const *overlays, const char *const *conditions, qsr_study *ret,
+                          qsr_error *e);
 void qsr_study_free(qsr_study *);
 
 /* The run folder of a row of the frame; NULL for a published one. */

@@ -52,7 +52,10 @@ static bool next_attribute(const char **at, const char *end, attribute *ret)
     return true;
 }
 
-static bool is_named(const attribute *a, const char *name) { return strlen(name) == a->n_name && memcmp(a->name, name, a->n_name) == 0; }
+static bool is_named(const attribute *a, const char *name)
+{
+    return strlen(name) == a->n_name && memcmp(a->name, name, a->n_name) == 0;
+}
 
 /* "black", "#000000", "rgb(  0,   0,   0)". */
 static bool is_black(const attribute *a)

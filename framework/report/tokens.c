@@ -33,7 +33,8 @@ static qsr_status split(reading *r, qsr_error *e)
         char *comma = strchr(at, ',');
         if (comma) *comma = 0;
         if (r->n_fields == MOST_COLUMNS)
-            return qsr_fail(e, QSR_E_INPUT, "%s:%llu: more than %d columns", r->path, (unsigned long long)r->lines.number, MOST_COLUMNS);
+            return qsr_fail(e, QSR_E_INPUT, "%s:%llu: more than %d columns", r->path, (unsigned long long)r->lines.number,
+                            MOST_COLUMNS);
         size_t n = strlen(at);
         if (n > 1 && at[0] == '"' && at[n - 1] == '"') at[n - 1] = 0, at++;
         r->fields[r->n_fields++] = at;
@@ -47,7 +48,8 @@ static qsr_status read_header(reading *r, qsr_error *e)
     static const char *const names[COLUMNS] = {"ztz", "ftf", "l_recon", "layer"};
     qsr_status status = qsr_lines_next(&r->lines, e);
     if (status == QSR_END) return qsr_fail(e, QSR_E_INPUT, "%s: the file is empty", r->path);
-    if (!status && strncmp(r->lines.text, "\xef\xbb\xbf", 3) == 0) memmove(r->lines.text, r->lines.text + 3, r->lines.length - 2);
+    if (!status && strncmp(r->lines.text, "\xef\xbb\xbf", 3) == 0)
+        memmove(r->lines.text, r->lines.text + 3, r->lines.length - 2);
     if (!status) status = split(r, e);
     if (status) return status;
     r->n_header = r->n_fields;
@@ -56,8 +58,8 @@ static qsr_status read_header(reading *r, qsr_error *e)
         for (size_t i = r->n_fields; i-- > 0;)
             if (strcmp(r->fields[i], names[c]) == 0) r->column[c] = i;
         if (r->column[c] == MOST_COLUMNS && c != LAYER)
-            return qsr_fail(e, QSR_E_INPUT, "%s:1: there is no column '%s'; diagnostics of tokens have ztz, ftf, l_recon", r->path,
-                            names[c]);
+            return qsr_fail(e, QSR_E_INPUT, "%s:1: there is no column '%s'; diagnostics of tokens have ztz, ftf, l_recon",
+                            r->path, names[c]);
     }
     return QSR_OK;
 }
@@ -89,7 +91,8 @@ static qsr_status find_layer(reading *r, const char *name, qsr_token_layer **ret
         if (strcmp(t->layers[r->last].layer, name) == 0) break;
     if (r->last == t->n_layers) {
         if (t->n_layers == QSR_TOKENS_LAYERS)
-            return qsr_fail(e, QSR_E_INPUT, "%s:%llu: more than %d layers", r->path, (unsigned long long)r->lines.number, QSR_TOKENS_LAYERS);
+            return qsr_fail(e, QSR_E_INPUT, "%s:%llu: more than %d layers", r->path, (unsigned long long)r->lines.number,
+                            QSR_TOKENS_LAYERS);
         t->layers = qsr_xrealloc(t->layers, t->n_layers + 1, sizeof *t->layers);
         t->layers[t->n_layers++] = (qsr_token_layer){.layer = qsr_arena_strdup(&t->arena, name)};
     }

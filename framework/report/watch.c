@@ -103,7 +103,10 @@ qsr_status qsr_watch_look(const char *folder, size_t curve, qsr_watch *ret, qsr_
     for (; ret->n < archive.count; ret->n++) {
         const qsr_record *r = &archive.records[ret->n];
         qsr_watch_run *run = &ret->runs[ret->n];
-        *run = (qsr_watch_run){.folder = qsr_arena_strdup(&ret->arena, r->folder), .state = state_of(r), .steps = planned_steps(r), .curve = ""};
+        *run = (qsr_watch_run){.folder = qsr_arena_strdup(&ret->arena, r->folder),
+                               .state = state_of(r),
+                               .steps = planned_steps(r),
+                               .curve = ""};
         run->reason = r->reason ? qsr_arena_strdup(&ret->arena, r->reason) : NULL;
         read_progress(ret, r, curve, run);
         ret->counts[run->state]++;
@@ -161,10 +164,13 @@ void qsr_watch_table(const qsr_watch *w, qsr_text *out)
     for (size_t i = 0; i < w->n; i++) {
         const qsr_watch_run *r = &w->runs[i];
         const char *step = r->steps ? qsr_arena_printf(&arena, "%" PRIu64 "/%" PRIu64, r->step, r->steps) : "";
-        const char *speed = r->state == QSR_WATCH_RUNNING && !isnan(r->speed) ? qsr_arena_printf(&arena, "%.0f", r->speed) : "";
-        qsr_table_row(&table, (const char *[]){qsr_watch_states[r->state], step, number_text(&arena, r->loss), number_text(&arena, r->l0),
-                                               number_text(&arena, r->dead), speed, r->curve, plain(&arena, r->folder),
-                                               r->state == QSR_WATCH_FAILED || r->state == QSR_WATCH_BROKEN ? plain(&arena, r->reason) : ""});
+        const char *speed =
+            r->state == QSR_WATCH_RUNNING && !isnan(r->speed) ? qsr_arena_printf(&arena, "%.0f", r->speed) : "";
+        qsr_table_row(
+            &table,
+            (const char *[]){qsr_watch_states[r->state], step, number_text(&arena, r->loss), number_text(&arena, r->l0),
+                             number_text(&arena, r->dead), speed, r->curve, plain(&arena, r->folder),
+                             r->state == QSR_WATCH_FAILED || r->state == QSR_WATCH_BROKEN ? plain(&arena, r->reason) : ""});
     }
     qsr_table_write(&table, 0, out);
     qsr_table_free(&table);

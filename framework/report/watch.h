@@ -7,11 +7,18 @@
 #include "base/arena.h"
 #include "base/text.h"
 
-typedef enum { QSR_WATCH_RUNNING, QSR_WATCH_FAILED, QSR_WATCH_WAITING, QSR_WATCH_DONE, QSR_WATCH_BROKEN, QSR_WATCH_STATES } qsr_watch_state;
+typedef enum {
+    QSR_WATCH_RUNNING,
+    QSR_WATCH_FAILED,
+    QSR_WATCH_WAITING,
+    QSR_WATCH_DONE,
+    QSR_WATCH_BROKEN,
+    QSR_WATCH_STATES
+} qsr_watch_state;
 extern const char *const qsr_watch_states[QSR_WATCH_STATES]; /* "running", "failed", "waiting", "done", "broken" */
 
 typedef struct {
-    const char *folder; /* below the asked one */
+    const char *folder;    /* below the asked one */
     qsr_watch_state state; /* waiting: neither done nor has a process it; it is interrupted, or its turn has not come */
     uint64_t step, steps;  /* done when it was last written down, planned (0: not known) */
     double loss, l0, dead, speed; /* of the last logged step; NaN: not known */

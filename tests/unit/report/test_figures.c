@@ -20,12 +20,14 @@ static const char *grid(void)
         for (int seed = 1; seed <= 2; seed++) {
             char name[64], text[512] = "";
             for (int i = 0; i < 4; i++)
-                sprintf(text + strlen(text), "{\"step\":%d,\"tokens\":%d,\"loss\":%g,\"dead\":%d}\n", i, 128 * (i + 1), 1.0 / (i + seed), seed * i);
+                sprintf(text + strlen(text), "{\"step\":%d,\"tokens\":%d,\"loss\":%g,\"dead\":%d}\n", i, 128 * (i + 1),
+                        1.0 / (i + seed), seed * i);
             snprintf(name, sizeof name, "grid/topk-8-%d/metrics.jsonl", seed);
             write_below(folder, name, text);
         }
         write_below(folder, "grid/topk-8-1/result.json",
-                    "{\"status\":\"completed\",\"metrics\":{\"l0\":8,\"nmse\":0.4,\"epsilon_lbo_median\":1e-4,\"norm_ratio_median\":0.9},"
+                    "{\"status\":\"completed\",\"metrics\":{\"l0\":8,\"nmse\":0.4,\"epsilon_lbo_median\":1e-4,\"norm_ratio_"
+                    "median\":0.9},"
                     "\"firing_log10\":{\"log10_low\":-8.0,\"bin_width\":0.25,\"latents\":[0,0,6,0,2,0],\"silent\":2},"
                     "\"l0_histogram\":{\"low\":0,\"bin_width\":1,\"tokens\":[0,1,3]}}");
         write_below(folder, "grid/topk-8-1/tokens.csv", case_text(&arena, "tokens.csv"));
@@ -57,7 +59,8 @@ static void figures_are_as_they_were(void **state)
 {
     (void)state;
     const char *tokens = qsr_arena_printf(&arena, "%s/tests/cases/report/tokens.csv", getenv("QUASAR_SOURCE"));
-    const char *overlays[] = {qsr_arena_printf(&arena, "%s/tests/cases/report/published.csv", getenv("QUASAR_SOURCE")), NULL};
+    const char *overlays[] = {qsr_arena_printf(&arena, "%s/tests/cases/report/published.csv", getenv("QUASAR_SOURCE")),
+                              NULL};
     const qsr_plot_request requests[] = {{.kind = "pareto", .folder = grid(), .metric = "mse_norm", .overlays = overlays},
                                          {.kind = "curves", .folder = grid()},
                                          {.kind = "density", .folder = grid()},
@@ -99,7 +102,8 @@ static void bounds_are_the_formula(void **state)
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         double ends[4];
         assert_int_equal(read_block(&f, qsr_arena_printf(&arena, "(h - 1) = %g", pairs[i]), 2, ends, 2), 2);
-        for (size_t k = 0; k < 2; k++) assert_close(ends[2 * k + 1] / (ends[2 * k] * sqrt(1 / (1 + pairs[i]))), 1, 1e-6); /* 7 digits */
+        for (size_t k = 0; k < 2; k++)
+            assert_close(ends[2 * k + 1] / (ends[2 * k] * sqrt(1 / (1 + pairs[i]))), 1, 1e-6); /* 7 digits */
     }
     assert_null(strstr(f.table.bytes, "(h - 1) = -1"));
     assert_non_null(strstr(f.elements.bytes, "ε = 1.02e-05")); /* 1 / (4 * 24575) */
@@ -136,7 +140,8 @@ static void what_does_not_go_together_is_refused(void **state)
                {{.kind = "zf", .tokens = tokens, .layer = bad_layer}, "has no layer '9'; its layers are '1' to '2'"},
                {{.kind = "zf", .folder = "/nowhere"}, "there is no folder /nowhere"},
                {{.kind = "pareto", .folder = grid(), .metric = "nsme"}, "did you mean 'nmse'?"},
-               {{.kind = "curves", .folder = grid(), .metric = "lozz"}, "there is nothing to draw: No run's metrics.jsonl has 'lozz'."},
+               {{.kind = "curves", .folder = grid(), .metric = "lozz"},
+                "there is nothing to draw: No run's metrics.jsonl has 'lozz'."},
                {{.kind = "coherence", .folder = grid()}, "there is nothing to draw: No completed run has these metrics."}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         qsr_figure f;
@@ -168,7 +173,9 @@ static void gnuplots_troubles_are_told(void **state)
 {
     (void)state;
     qsr_error e;
-    assert_int_equal(run_fake("#!/bin/sh\nprintf '\\nplot x\\n     ^\\n\"x.gp\" line 3: undefined\\n\\n' >&2\nexit 1\n", 10, &e), QSR_E_IO);
+    assert_int_equal(
+        run_fake("#!/bin/sh\nprintf '\\nplot x\\n     ^\\n\"x.gp\" line 3: undefined\\n\\n' >&2\nexit 1\n", 10, &e),
+        QSR_E_IO);
     assert_non_null(strstr(e.text, "/x.gp: plot x \"x.gp\" line 3: undefined"));
     assert_int_equal(run_fake("#!/bin/sh\nexit 3\n", 10, &e), QSR_E_IO);
     assert_non_null(strstr(e.text, "it did not say why"));
@@ -177,7 +184,10 @@ static void gnuplots_troubles_are_told(void **state)
     assert_int_equal(run_fake("#!/bin/sh\nyes >&2 & wait; exit 0\n", 0.2, &e), QSR_E_IO);
     assert_int_equal(run_fake("#!/bin/sh\nhead -c 200000 /dev/zero >&2; exit 0\n", 10, &e), QSR_OK);
     /* the script's words, its folder, no terminal, numbers with points */
-    assert_int_equal(run_fake("#!/bin/sh\n[ \"$1 $2 $#\" = '-d x.gp 2' ] && [ -d bin ] && [ -z \"$GNUTERM$LANG\" ] && [ $LC_ALL = C.UTF-8 ]\n", 10, &e), QSR_OK);
+    assert_int_equal(run_fake("#!/bin/sh\n[ \"$1 $2 $#\" = '-d x.gp 2' ] && [ -d bin ] && [ -z \"$GNUTERM$LANG\" ] && [ "
+                              "$LC_ALL = C.UTF-8 ]\n",
+                              10, &e),
+                     QSR_OK);
     double began = qsr_clock();
     assert_int_equal(run_fake("#!/bin/sh\nexec 2>&-\nexec sleep 20\n", 0.3, &e), QSR_E_IO);
     assert_non_null(strstr(e.text, "took longer than 0.3 s"));
@@ -194,7 +204,8 @@ static void names_are_only_names(void **state)
 {
     (void)state;
     if (!qsr_gnuplot_present()) skip();
-    const char *mischief = qsr_arena_printf(&arena, "'`touch %s/caught`' \\ \"@x\" {/*9 _^} \n$x %%s é \xff", test_folder());
+    const char *mischief =
+        qsr_arena_printf(&arena, "'`touch %s/caught`' \\ \"@x\" {/*9 _^} \n$x %%s é \xff", test_folder());
     qsr_figure f;
     qsr_text picture = {0};
     qsr_error e = {0};
@@ -223,9 +234,9 @@ static int clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(figures_are_as_they_were),    cmocka_unit_test(bounds_are_the_formula),
-        cmocka_unit_test(many_points_are_counted),     cmocka_unit_test(what_does_not_go_together_is_refused),
-        cmocka_unit_test(gnuplots_troubles_are_told),  cmocka_unit_test(names_are_only_names),
+        cmocka_unit_test(figures_are_as_they_were),   cmocka_unit_test(bounds_are_the_formula),
+        cmocka_unit_test(many_points_are_counted),    cmocka_unit_test(what_does_not_go_together_is_refused),
+        cmocka_unit_test(gnuplots_troubles_are_told), cmocka_unit_test(names_are_only_names),
     };
     setenv("GNUTERM", "dumb", 1);
     setenv("LANG", "de_DE.UTF-8", 1);

@@ -40,8 +40,11 @@ static void text_is_only_text(void **state)
 static void words_of_a_shell_are_words(void **state)
 {
     (void)state;
-    static const char *const known[][2] = {{"runs/a-b_c.yaml", "runs/a-b_c.yaml"}, {"two words", "'two words'"}, {"", "''"},
-                                           {"it's", "'it'\\''s'"},                 {"$(x)`y`", "'$(x)`y`'"}};
+    static const char *const known[][2] = {{"runs/a-b_c.yaml", "runs/a-b_c.yaml"},
+                                           {"two words", "'two words'"},
+                                           {"", "''"},
+                                           {"it's", "'it'\\''s'"},
+                                           {"$(x)`y`", "'$(x)`y`'"}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         qsr_text out = {0};
         qsr_shell_word(&out, known[i][0]);
@@ -53,7 +56,10 @@ static void words_of_a_shell_are_words(void **state)
 static void strings_of_a_script_are_strings(void **state)
 {
     (void)state;
-    static const char *const known[][2] = {{"it's `date` \"x\" @m", "'it’s `date` \"x\" @m'"}, {"a\nb\x1b", "'a b '"}, {"\xff é", "'? é'"}, {"\xc2\x85", "' '"}};
+    static const char *const known[][2] = {{"it's `date` \"x\" @m", "'it’s `date` \"x\" @m'"},
+                                           {"a\nb\x1b", "'a b '"},
+                                           {"\xff é", "'? é'"},
+                                           {"\xc2\x85", "' '"}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         qsr_text out = {0};
         qsr_gnuplot_quote(&out, known[i][0]);
@@ -67,26 +73,30 @@ static void strings_of_a_script_are_strings(void **state)
 static void pictures_fit_into_a_page(void **state)
 {
     (void)state;
-    static const char svg[] = "<?xml version=\"1.0\"?>\n<!DOCTYPE svg>\n<svg \n width=\"9\" viewBox=\"0 0 9 9\"\n xmlns=\"http://www.w3.org/2000/svg\">\n"
-                              "<title>Gnuplot</title>\n<desc>Produced by <b>GNUPLOT</b> </desc>\n<g id=\"canvas\">\n"
-                              "<g fill=\"none\" color=\"black\">\n<g>\n</g>\n</g>\n<defs><circle id='gpDot' r='1'/></defs>\n"
-                              "<use xlink:href='#gpDot' color='rgb(  0,   0,   0)'/>\n"
-                              "<polygon fill = 'rgb(136, 1, 0)' points='1,2' stroke='#000000' mask=\"url(#m)\"/>\n"
-                              "<g stroke=\"black\"><text>a &lt; b</text></g>\n</g>\n</svg>\n";
+    static const char svg[] =
+        "<?xml version=\"1.0\"?>\n<!DOCTYPE svg>\n<svg \n width=\"9\" viewBox=\"0 0 9 9\"\n "
+        "xmlns=\"http://www.w3.org/2000/svg\">\n"
+        "<title>Gnuplot</title>\n<desc>Produced by <b>GNUPLOT</b> </desc>\n<g id=\"canvas\">\n"
+        "<g fill=\"none\" color=\"black\">\n<g>\n</g>\n</g>\n<defs><circle id='gpDot' r='1'/></defs>\n"
+        "<use xlink:href='#gpDot' color='rgb(  0,   0,   0)'/>\n"
+        "<polygon fill = 'rgb(136, 1, 0)' points='1,2' stroke='#000000' mask=\"url(#m)\"/>\n"
+        "<g stroke=\"black\"><text>a &lt; b</text></g>\n</g>\n</svg>\n";
     qsr_text out = {0};
     assert_int_equal(qsr_svg_inline(svg, strlen(svg), "zf", "A \"plot\"", &out, NULL), QSR_OK);
-    assert_string_equal(out.bytes, "<svg viewBox=\"0 0 9 9\" role=\"img\" aria-label=\"A &quot;plot&quot;\"><g id=\"zf-canvas\">"
-                                   "<defs><circle id=\"zf-gpDot\" r='1'/></defs><use href=\"#zf-gpDot\" color=\"currentColor\"/>"
-                                   "<polygon fill='rgb(136, 1, 0)' points='1,2' stroke=\"currentColor\" mask=\"url(#zf-m)\"/>"
-                                   "<g stroke=\"currentColor\"><text>a &lt; b</text></g>\n</g>\n</svg>");
+    assert_string_equal(out.bytes,
+                        "<svg viewBox=\"0 0 9 9\" role=\"img\" aria-label=\"A &quot;plot&quot;\"><g id=\"zf-canvas\">"
+                        "<defs><circle id=\"zf-gpDot\" r='1'/></defs><use href=\"#zf-gpDot\" color=\"currentColor\"/>"
+                        "<polygon fill='rgb(136, 1, 0)' points='1,2' stroke=\"currentColor\" mask=\"url(#zf-m)\"/>"
+                        "<g stroke=\"currentColor\"><text>a &lt; b</text></g>\n</g>\n</svg>");
     qsr_text_free(&out);
 }
 
 static void pictures_lead_nowhere(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"<svg><image href='http://x/y.png'/></svg>", "<svg><use xlink:href='other.svg#a'/></svg>", "no picture",
-                                      "<svg viewBox='0 0 1 1'>", "<svg><g"};
+    static const char *const bad[] = {"<svg><image href='http://x/y.png'/></svg>",
+                                      "<svg><use xlink:href='other.svg#a'/></svg>", "no picture", "<svg viewBox='0 0 1 1'>",
+                                      "<svg><g"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         qsr_text out = {0};
         qsr_text_puts(&out, "before");

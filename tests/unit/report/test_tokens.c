@@ -39,7 +39,8 @@ static void medians_of_the_paper(void **state)
 static void columns_are_found_by_name(void **state)
 {
     (void)state;
-    const char *path = write_text("some.csv", "\xef\xbb\xbf\"l_recon\",extra,ftf,ztz\r\n1,x,4,\"8\"\r\n\r\n0,y,0,0\r\nnan,z,1,1\r\n2,z,inf,1");
+    const char *path = write_text(
+        "some.csv", "\xef\xbb\xbf\"l_recon\",extra,ftf,ztz\r\n1,x,4,\"8\"\r\n\r\n0,y,0,0\r\nnan,z,1,1\r\n2,z,inf,1");
     qsr_token_table tokens;
     qsr_error e = {0};
     if (qsr_token_table_read(path, &tokens, &e)) fail_msg("%s", e.text);
@@ -113,7 +114,10 @@ static void density_of_a_lognormal(void **state)
     for (int i = 0; i < N; i++) { /* by bisection of the error function */
         double p = (i + 0.5) / N, a = -10, b = 10;
         for (int k = 0; k < 60; k++)
-            if (0.5 * erfc(-(a + b) / 2 / sqrt(2)) < p) a = (a + b) / 2; else b = (a + b) / 2;
+            if (0.5 * erfc(-(a + b) / 2 / sqrt(2)) < p)
+                a = (a + b) / 2;
+            else
+                b = (a + b) / 2;
         values[i] = pow(10, -3 + 0.5 * a);
     }
     qsr_density d;
@@ -121,7 +125,8 @@ static void density_of_a_lognormal(void **state)
     assert_int_equal(d.n, N);
     assert_close(log10(d.median), -3, 1e-4);
     for (int i = 0; i < QSR_DENSITY_POINTS; i++) {
-        double u = (log10(d.at[i]) + 3) / 0.5, wide = 0.5 * 0.9 * pow(N, -0.2), s = sqrt(0.25 + wide * wide); /* the kernel widens it */
+        double u = (log10(d.at[i]) + 3) / 0.5, wide = 0.5 * 0.9 * pow(N, -0.2),
+               s = sqrt(0.25 + wide * wide); /* the kernel widens it */
         assert_true(fabs(d.height[i] - exp(-u * u * 0.125 / (s * s)) / (s * sqrt(2 * M_PI))) < 0.01 * d.highest);
         if (i) area += (d.height[i] + d.height[i - 1]) / 2 * log10(d.at[i] / d.at[i - 1]);
         low = fmin(low, d.at[i]), high = fmax(high, d.at[i]);
@@ -142,7 +147,8 @@ static void densities_of_little(void **state)
     qsr_density_of(same, 3, &d);
     assert_int_equal(d.n, 3);
     assert_close(d.median, 2, 1e-14);
-    for (int i = 0; i < QSR_DENSITY_POINTS; i++) assert_true(isfinite(d.height[i]) && d.height[i] <= d.highest && d.at[i] > 1.9 && d.at[i] < 2.1);
+    for (int i = 0; i < QSR_DENSITY_POINTS; i++)
+        assert_true(isfinite(d.height[i]) && d.height[i] <= d.highest && d.at[i] > 1.9 && d.at[i] < 2.1);
     assert_true(d.highest > 0);
 }
 
@@ -198,8 +204,9 @@ static int clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(medians_of_the_paper),    cmocka_unit_test(columns_are_found_by_name), cmocka_unit_test(other_files_are_refused),
-        cmocka_unit_test(large_files_are_sampled), cmocka_unit_test(density_of_a_lognormal),    cmocka_unit_test(densities_of_little),
+        cmocka_unit_test(medians_of_the_paper),    cmocka_unit_test(columns_are_found_by_name),
+        cmocka_unit_test(other_files_are_refused), cmocka_unit_test(large_files_are_sampled),
+        cmocka_unit_test(density_of_a_lognormal),  cmocka_unit_test(densities_of_little),
         cmocka_unit_test(histories_are_thinned),   cmocka_unit_test(sparklines),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
