@@ -14,7 +14,7 @@ static inline __attribute__((always_inline)) __m512 pair_step(__m512 sum, __m512
 }
 
 static inline __attribute__((always_inline)) void tile_of(const size_t rows, const uint32_t *a, const uint32_t *b, size_t pairs,
-                                                          const float *scale, const float *m, const float *bias, float *out, size_t ld)
+                                                          const float *scale, const float *m, const float *bias, float *out, size_t ld, float *most, size_t ld_most)
 {
     __m512 sum[MOST_ROWS][2];
 #pragma GCC unroll 14
@@ -32,27 +32,32 @@ static inline __attribute__((always_inline)) void tile_of(const size_t rows, con
 #pragma GCC unroll 14
     for (size_t r = 0; r < rows; r++) {
         __m512 s = _mm512_set1_ps(scale[r]), u0 = _mm512_fmadd_ps(s, m0, sum[r][0]), u1 = _mm512_fmadd_ps(s, m1, sum[r][1]);
-        _mm512_storeu_ps(out + r * ld, bias ? _mm512_add_ps(u0, _mm512_loadu_ps(bias)) : u0);
-        _mm512_storeu_ps(out + r * ld + LANES, bias ? _mm512_add_ps(u1, _mm512_loadu_ps(bias + LANES)) : u1);
+        if (bias) u0 = _mm512_add_ps(u0, _mm512_loadu_ps(bias)), u1 = _mm512_add_ps(u1, _mm512_loadu_ps(bias + LANES));
+        _mm512_storeu_ps(out + r * ld, u0);
+        _mm512_storeu_ps(out + r * ld + LANES, u1);
+        if (!most) continue;
+        const __m512 minus = _mm512_set1_ps(-2 * scale[r]);
+        __m512 top = _mm512_loadu_ps(most + r * ld_most); /* stays where a bound is NaN */
+        top = _mm512_max_ps(_mm512_fmadd_ps(minus, m0, u0), top);
+        _mm512_storeu_ps(most + r * ld_most, _mm512_max_ps(_mm512_fmadd_ps(minus, m1, u1), top));
     }
 }
 
 typedef void tile_function(const uint32_t *a, const uint32_t *b, size_t pairs, const float *scale, const float *m, const float *bias,
-                           float *out, size_t ld);
+                           float *out, size_t ld, float *most, size_t ld_most);
 #define TILE(rows_)                                                                                                                \
     static void tile_##rows_(const uint32_t *a, const uint32_t *b, size_t pairs, const float *scale, const float *m,               \
-                             const float *bias, float *out, size_t ld)                                                             \
+                             const float *bias, float *out, size_t ld, float *most, size_t ld_most)                                                             \
     {                                                                                                                              \
-        tile_of(rows_, a, b, pairs, scale, m, bias, out, ld);                                                                      \
+        tile_of(rows_, a, b, pairs, scale, m, bias, out, ld, most, ld_most);                                                                      \
     }
 TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14)
 
-static void tile(size_t rows, const uint32_t *a, const uint32_t *b, size_t pairs, const float *scale, const float *m, const float *bias,
-                 float *out, size_t ld)
+static void tile(size_t rows, const uint32_t *a, const uint32_t *b, size_t pairs, const float *scale, const float *m, const float *bias, float *out, size_t ld, float *most, size_t ld_most)
 {
     static tile_function *const by_rows[] = {NULL,   tile_1, tile_2,  tile_3,  tile_4,  tile_5,  tile_6, tile_7,
                                              tile_8, tile_9, tile_10, tile_11, tile_12, tile_13, tile_14};
-    by_rows[rows](a, b, pairs, scale, m, bias, out, ld);
+    by_rows[rows](a, b, pairs, scale, m, bias, out, ld, most, ld_most);
 }
 
 /* ---- packing ----------------------------------------------------------------------------------------------------- */

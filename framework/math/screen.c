@@ -93,6 +93,7 @@ void qsr_screen_fill(qsr_screen *s, const float *w, qsr_pool *pool)
 
 /* ---- blocks of rows ---------------------------------------------------------------------------------------------- */
 
+enum { MOST_GROUPED = 256 };   /* largest k with groups */
 enum { CHUNK_WORDS = 131072 }; /* packed rows that stay in the second-level cache while all panels pass by */
 static const double LARGEST = 0x1p120;
 static const float LEAST_SCALE = 0x1p-10f; /* of the block's largest: below, rows take a wider bound than they need */
@@ -106,9 +107,21 @@ static size_t packed_words(const qsr_screen *s, size_t rows)
 
 float qsr_screen_flushed(size_t d) { return ((float)d + 4) * 0x1p-124f; }
 
+/* Sections of whole panels, each of 16 groups, lane by lane: at least four groups for each of k, where there are as many. */
+static size_t sections_for(const qsr_screen *s, size_t k)
+{
+    return qsr_min_size(qsr_div_up(s->n, WIDTH), qsr_div_up(4 * k, QSR_SCREEN_LANES));
+}
+
+/* Beyond MOST_GROUPED the groups would be as many as the values. */
+static size_t groups_for(const qsr_screen *s, size_t k)
+{
+    return k > MOST_GROUPED ? 0 : sections_for(s, k) * QSR_SCREEN_LANES;
+}
+
 size_t qsr_screen_scratch(const qsr_screen *s, size_t rows)
 {
-    return packed_words(s, rows) + qsr_round_up(rows, 16) + qsr_round_up(s->n, WIDTH);
+    return packed_words(s, rows) + qsr_round_up(rows, 16) + qsr_round_up(s->n, WIDTH) + rows * groups_for(s, MOST_GROUPED);
 }
 
 static size_t tiles_of(size_t rows) { return qsr_div_up(rows, QSR_SCREEN_ROWS); }
@@ -157,34 +170,45 @@ static void bound_latents(const qsr_screen *s, double ratio, const float *bias, 
 }
 
 static void multiply_tile(const qsr_screen *s, const uint32_t *a, size_t rows, size_t panel, const float *scale,
-                          const float *m, const float *bias, float *out, size_t ld)
+                          const float *m, const float *bias, float *out, size_t ld, float *most, size_t ld_most)
 {
     const uint32_t *b = s->panels + panel * WIDTH * pairs_of(s);
     size_t begin = panel * WIDTH, columns = qsr_min_size(WIDTH, s->n - begin);
     if (columns == WIDTH) {
-        s->tiles->tile(rows, a, b, pairs_of(s), scale, m + begin, bias ? bias + begin : NULL, out + begin, ld);
+        s->tiles->tile(rows, a, b, pairs_of(s), scale, m + begin, bias ? bias + begin : NULL, out + begin, ld, most,
+                       ld_most);
         return;
     }
     float copy[QSR_SCREEN_ROWS * WIDTH], edge[WIDTH] = {0};
     if (bias) memcpy(edge, bias + begin, columns * sizeof *edge);
-    s->tiles->tile(rows, a, b, pairs_of(s), scale, m + begin, bias ? edge : NULL, copy, WIDTH);
+    s->tiles->tile(rows, a, b, pairs_of(s), scale, m + begin, bias ? edge : NULL, copy, WIDTH, most, ld_most);
     for (size_t r = 0; r < rows; r++) memcpy(out + r * ld + begin, copy + r * WIDTH, columns * sizeof *copy);
 }
 
-void qsr_screen_rows(const qsr_screen *s, const float *x, size_t rows, const float *bias, float *scratch, float *upper,
-                     size_t ld, qsr_screened *ret)
+/* Where the groups of a panel begin. */
+static size_t section_of(const qsr_screen *s, const qsr_screened *bounds, size_t panel)
+{
+    return panel * (bounds->groups / QSR_SCREEN_LANES) / qsr_div_up(s->n, WIDTH) * QSR_SCREEN_LANES;
+}
+
+void qsr_screen_rows(const qsr_screen *s, const float *x, size_t rows, size_t k, const float *bias, float *scratch,
+                     float *upper, size_t ld, qsr_screened *ret)
 {
     uint32_t *packed = (uint32_t *)(void *)scratch;
     *ret = (qsr_screened){.scale = scratch + packed_words(s, rows), .a = qsr_screen_flushed(s->d)};
     ret->m = ret->scale + qsr_round_up(rows, 16);
+    ret->groups = k ? groups_for(s, k) : 0;
+    ret->most = ret->m + qsr_round_up(s->n, WIDTH);
+    memset(ret->most, 0, rows * ret->groups * sizeof *ret->most);
     double ratio = pack_rows(s, x, rows, packed, ret->scale);
     bound_latents(s, ratio, bias, bias ? level_scales(ret->scale, rows) : 0, ret->m);
-    size_t most = qsr_max_size(1, chunk_rows(s) / QSR_SCREEN_ROWS), tiles = tiles_of(rows);
-    for (size_t first = 0; first < tiles; first += most)
+    size_t chunk = qsr_max_size(1, chunk_rows(s) / QSR_SCREEN_ROWS), tiles = tiles_of(rows);
+    for (size_t first = 0; first < tiles; first += chunk)
         for (size_t panel = 0; panel * WIDTH < s->n; panel++)
-            for (size_t t = first; t < qsr_min_size(tiles, first + most); t++) {
+            for (size_t t = first; t < qsr_min_size(tiles, first + chunk); t++) {
                 size_t begin = tile_begin(rows, t), height = tile_begin(rows, t + 1) - begin;
+                float *most = ret->groups ? ret->most + begin * ret->groups + section_of(s, ret, panel) : NULL;
                 multiply_tile(s, packed + begin * pairs_of(s), height, panel, ret->scale + begin, ret->m, bias,
-                              upper + begin * ld, ld);
+                              upper + begin * ld, ld, most, ret->groups);
             }
 }

@@ -26,9 +26,10 @@ typedef struct {
     /* to[p * stride + i] = the pair p of from[i] for p < (d + 1) / 2, i < count <= 16, with zeros up to i = 15 as in
      * qsr_tiles.transpose; squares[i] = {sum of from^2, of rounded^2, of (from - rounded)^2} in double. */
     void (*pack)(const float *const *from, size_t count, size_t d, uint32_t *to, size_t stride, double (*squares)[3]);
-    /* out[rows][32], row length ld, = a b + scale[rows] m[32] (+ bias[32]); a is [pairs][rows], b [pairs][32]. */
+    /* out[rows][32], row length ld, = a b + scale[rows] m[32] (+ bias[32]); a is [pairs][rows], b [pairs][32]. most, unless NULL: 16 floats
+     * for each row, ld_most apart, take up the largest lower bounds, out - 2 scale m, lane by lane. */
     void (*tile)(size_t rows, const uint32_t *a, const uint32_t *b, size_t pairs, const float *scale, const float *m,
-                 const float *bias, float *out, size_t ld);
+                 const float *bias, float *out, size_t ld, float *most, size_t ld_most);
 } qsr_screen_tiles;
 
 /* NULL: the compiler or this processor has no AVX512-BF16, or QUASAR_ISA forbids it. [any] */
@@ -53,12 +54,15 @@ typedef struct {
     float *scale; /* [rows]; NaN: no bound for this row, its upper is garbage */
     float *m;     /* [n, rounded up to 32] */
     float a;
+    size_t groups; /* 0, or: */
+    float *most;   /* [rows][groups] the largest lower bound of each group of latents, or 0 */
 } qsr_screened;
 
 /* a, for rows of d columns. */
 float qsr_screen_flushed(size_t d);
 size_t qsr_screen_scratch(const qsr_screen *, size_t rows); /* floats */
-/* upper[r * ld + j] = U of row r and latent j. ret points into scratch. bias may be NULL. [any] */
-void qsr_screen_rows(const qsr_screen *, const float *x, size_t rows, const float *bias, float *scratch, float *upper,
-                     size_t ld, qsr_screened *ret);
+/* upper[r * ld + j] = U of row r and latent j. ret points into scratch. bias may be NULL. k: lower bounds are wanted in groups, some four
+ * times k of them; 0: not. [any] */
+void qsr_screen_rows(const qsr_screen *, const float *x, size_t rows, size_t k, const float *bias, float *scratch,
+                     float *upper, size_t ld, qsr_screened *ret);
 #endif

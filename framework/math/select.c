@@ -74,7 +74,7 @@ static size_t select_any(const float *v, size_t n, size_t k, uint32_t *index)
 
 /* ---- small k: a lower bound from the maxima of groups leaves a few candidates ------------------------------------ */
 
-enum { LANES = QSR_SELECT_LANES, MOST_CANDIDATES = 2048, MOST_GROUPS = 2048 };
+enum { LANES = QSR_SELECT_LANES, MOST_CANDIDATES = 2048, MOST_GROUPS = QSR_SELECT_MOST_GROUPS };
 
 extern const qsr_select_passes qsr_select_passes_portable, qsr_select_passes_avx2, qsr_select_passes_avx512;
 
@@ -122,22 +122,27 @@ static uint64_t kth_key(uint64_t *key, size_t n, size_t k)
     return key[want];
 }
 
+float qsr_select_bound_of(const float *maxima, size_t n, size_t k)
+{
+    uint64_t keys[MOST_GROUPS];
+    if (k == 0 || n < k || n > MOST_GROUPS) return 0;
+    for (size_t i = 0; i < n; i++) keys[i] = key_of(maxima[i], (uint32_t)i);
+    uint32_t bits = (uint32_t)(kth_key(keys, n, k) >> 32);
+    float bound;
+    memcpy(&bound, &bits, sizeof bound);
+    return bound;
+}
+
 /* At least k elements are >= the k-th largest of group maxima, so it bounds the k-th largest element from below. */
 float qsr_select_bound(const float *v, const float *slack, float factor, size_t n, size_t k)
 {
     float maxima[MOST_GROUPS];
-    uint64_t keys[MOST_GROUPS];
     if (k == 0 || k > n / LANES) return 0;
     size_t vectors = n / LANES, per_group = vectors * LANES / (4 * k);
     if (per_group < 1) per_group = 1;
     while (vectors / per_group * LANES > MOST_GROUPS) per_group++;
     size_t groups = passes()->maxima(v, slack, factor, n, per_group, maxima);
-    if (groups < k) return 0;
-    for (size_t i = 0; i < groups; i++) keys[i] = key_of(maxima[i], (uint32_t)i);
-    uint32_t bits = (uint32_t)(kth_key(keys, groups, k) >> 32);
-    float bound;
-    memcpy(&bound, &bits, sizeof bound);
-    return bound;
+    return qsr_select_bound_of(maxima, groups, k);
 }
 
 size_t qsr_select_reaching(const float *v, size_t n, float bound, size_t room, uint32_t *index, float *value)

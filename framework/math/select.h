@@ -15,6 +15,10 @@ float qsr_select_bound(const float *v, const float *slack, float factor, size_t 
 /* The k-th largest of the positive v[0..n), or 0 when fewer are positive. k >= 1. */
 float qsr_select_cut(const float *v, size_t n, size_t k);
 
+/* The k-th largest of n values that are 0 or more, in any order: 0 when n is less than k or more than QSR_SELECT_MOST_GROUPS. */
+enum { QSR_SELECT_MOST_GROUPS = 2048 };
+float qsr_select_bound_of(const float *maxima, size_t n, size_t k);
+
 /* All v[i] >= bound, ascending: their indices and values. `room` is that of both arrays, some of which is needed for itself
  * (QSR_SELECT_LANES). SIZE_MAX: they do not fit. */
 size_t qsr_select_reaching(const float *v, size_t n, float bound, size_t room, uint32_t *index, float *value);

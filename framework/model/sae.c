@@ -247,7 +247,8 @@ static double encode_sifting(const qsr_sae *sae, uint32_t mode, const float *xc,
     const qsr_selection *rule = &sae->rule[mode];
     qsr_sifting s = {.p = p, .product = &sae->packed, .rows = rows, .xc = xc, .upper = encoder->pre, .again = encoder->again,
                      .number = encoder->number, .scratch = encoder->scratch, .count = encoder->sifted};
-    qsr_screen_rows(&sae->screen, xc, rows, p->encoder_bias ? p->b_enc : NULL, encoder->bounds, s.upper, p->d_sae, &s.bounds);
+    size_t k = !encoder->candidates && rule->rule == QSR_SELECT_ROW ? rule->k : 0;
+    qsr_screen_rows(&sae->screen, xc, rows, k, p->encoder_bias ? p->b_enc : NULL, encoder->bounds, s.upper, p->d_sae, &s.bounds);
     double start = qsr_clock();
     code->rows = rows;
     if (encoder->candidates) qsr_sift_candidates(&s, encoder->floor, code);

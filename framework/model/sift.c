@@ -54,7 +54,9 @@ static bool may_be_largest(const qsr_sifting *s, size_t r, size_t k, candidate_l
 {
     size_t n = s->p->d_sae;
     const float *upper = s->upper + r * n;
-    float scale = s->bounds.scale[r], bound = qsr_select_bound(upper, s->bounds.m, 2 * scale, n, k);
+    float scale = s->bounds.scale[r], bound;
+    if (s->bounds.groups) bound = qsr_select_bound_of(s->bounds.most + r * s->bounds.groups, s->bounds.groups, k);
+    else bound = qsr_select_bound(upper, s->bounds.m, 2 * scale, n, k);
     c->n = qsr_select_reaching(upper, n, least_upper(bound, s->bounds.a), ROOM, c->latent, c->value);
     if (c->n > ROOM) return false;
     thin_out(&s->bounds, scale, k, c);

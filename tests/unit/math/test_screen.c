@@ -92,6 +92,19 @@ static void check_row(problem *q, const qsr_screened *block, size_t r, const flo
     }
 }
 
+/* As many lower bounds reach a group's largest as say so: each group is the largest of some latents of its own. */
+static void check_groups(const problem *q, const qsr_screened *block, size_t r)
+{
+    const float *upper = q->upper + r * (q->s.n + 1), *most = block->most + r * block->groups;
+    if (isnan(block->scale[r]) || !block->groups) return;
+    for (size_t g = 0; g < block->groups; g++) {
+        size_t groups = 0, latents = 0;
+        for (size_t h = 0; h < block->groups; h++) groups += most[h] >= most[g];
+        for (size_t j = 0; j < q->s.n; j++) latents += fmaf(-2 * block->scale[r], block->m[j], upper[j]) >= most[g];
+        assert_true(most[g] == 0 || latents >= groups);
+    }
+}
+
 static void check(problem *q, bool biased)
 {
     qsr_screened block;
@@ -102,11 +115,12 @@ static void check(problem *q, bool biased)
     for (uint32_t j = 0; j < q->s.n; j++) latent[j] = j;
     for (size_t i = 0; i < q->s.rows * ld; i++) q->upper[i] = 1234;
     qsr_screen_fill(&q->screen, q->w, NULL);
-    qsr_screen_rows(&q->screen, q->x, q->s.rows, bias, q->scratch, q->upper, ld, &block);
+    qsr_screen_rows(&q->screen, q->x, q->s.rows, q->s.n / 9, bias, q->scratch, q->upper, ld, &block);
     for (size_t r = 0; r < q->s.rows; r++) {
         qsr_product_entries(&q->product, latent, q->s.n, q->x + r * q->s.d, bias, value);
         check_row(q, &block, r, value);
         assert_true(q->upper[r * ld + q->s.n] == 1234);
+        check_groups(q, &block, r);
     }
     free(latent);
     free(value);

@@ -69,7 +69,7 @@ static void unmake(problem *q)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
-static qsr_sifting begin(problem *q)
+static qsr_sifting begin(problem *q, size_t k)
 {
     const float *bias = q->p.encoder_bias ? q->p.b_enc : NULL;
     qsr_sifting s = {.p = &q->p,
@@ -81,7 +81,7 @@ static qsr_sifting begin(problem *q)
                      .number = q->number,
                      .scratch = q->scratch};
     qsr_screen_fill(&q->screen, q->p.w_enc, NULL);
-    qsr_screen_rows(&q->screen, q->xc, ROWS, bias, q->bounds, q->pre, N, &s.bounds);
+    qsr_screen_rows(&q->screen, q->xc, ROWS, k, bias, q->bounds, q->pre, N, &s.bounds);
     q->got.rows = q->wanted.rows = ROWS;
     q->got.row_begin[0] = q->wanted.row_begin[0] = 0;
     return s;
@@ -104,7 +104,7 @@ static void compare(problem *q, const char *what, size_t k)
 
 static void check_largest(problem *q, const char *what, size_t k)
 {
-    qsr_sifting s = begin(q);
+    qsr_sifting s = begin(q, k);
     qsr_sift_largest(&s, k, &q->got);
     q->count = s.count;
     multiply(q);
@@ -114,7 +114,7 @@ static void check_largest(problem *q, const char *what, size_t k)
 
 static void check_above(problem *q, const char *what, const float *threshold, float scalar)
 {
-    qsr_sifting s = begin(q);
+    qsr_sifting s = begin(q, 0);
     qsr_sift_above(&s, threshold, scalar, &q->got);
     q->count = s.count;
     multiply(q);
@@ -303,7 +303,7 @@ static void copies_go_through_the_full_product(void **state)
                      .number = number,
                      .scratch = scratch};
     qsr_screen_fill(&screen, p.w_enc, NULL);
-    qsr_screen_rows(&screen, x, 3, NULL, bounds, upper, MANY, &s.bounds);
+    qsr_screen_rows(&screen, x, 3, 7, NULL, bounds, upper, MANY, &s.bounds);
     got.rows = 3;
     qsr_sift_largest(&s, 7, &got);
     assert_true(s.count.full >= 1);
