@@ -8,8 +8,9 @@
 #include "math/blas.h"
 #include "math/rows.h"
 
-/* Products are taken in tiles of TILE x TILE; part of the arithmetic, as is every product's shape. */
-enum { TILE = 256 };
+/* Products are taken in tiles of TILE x WIDE, which BLAS is faster with than with square ones, and looked at in parts of TILE x TILE; part
+ * of the arithmetic, as is every product's shape. */
+enum { TILE = 256, WIDE = 1024 };
 
 /* Sums over the pairs i < j of one strip of TILE rows i with all rows j. */
 typedef struct {
@@ -50,8 +51,8 @@ static void offer_tile(const job *j, size_t i0, size_t rows, size_t k0, size_t c
     for (size_t i = 0; i < rows; i++) {
         qsr_neighbour *to = &own[i0 + i];
         for (size_t k = i0 == k0 ? i + 1 : 0; k < cols && max->row[i] >= fabs(to->cosine); k++)
-            if (fabs(signed_cosine(j, i0 + i, k0 + k, product[i * TILE + k])) == max->row[i]) {
-                offer(to, signed_cosine(j, i0 + i, k0 + k, product[i * TILE + k]), (uint32_t)(k0 + k));
+            if (fabs(signed_cosine(j, i0 + i, k0 + k, product[i * WIDE + k])) == max->row[i]) {
+                offer(to, signed_cosine(j, i0 + i, k0 + k, product[i * WIDE + k]), (uint32_t)(k0 + k));
                 break;
             }
     }
@@ -59,8 +60,8 @@ static void offer_tile(const job *j, size_t i0, size_t rows, size_t k0, size_t c
         qsr_neighbour *to = &own[k0 + k];
         size_t end = i0 == k0 ? k : rows;
         for (size_t i = 0; i < end && max->column[k] >= fabs(to->cosine); i++)
-            if (fabs(signed_cosine(j, i0 + i, k0 + k, product[i * TILE + k])) == max->column[k]) {
-                offer(to, signed_cosine(j, i0 + i, k0 + k, product[i * TILE + k]), (uint32_t)(i0 + i));
+            if (fabs(signed_cosine(j, i0 + i, k0 + k, product[i * WIDE + k])) == max->column[k]) {
+                offer(to, signed_cosine(j, i0 + i, k0 + k, product[i * WIDE + k]), (uint32_t)(i0 + i));
                 break;
             }
     }
@@ -85,7 +86,7 @@ static void add_tile(const job *j, size_t i0, size_t rows, size_t k0, size_t col
     for (size_t i = 0; i < rows; i++) {
         double cosine_sum = 0, product_sum = 0, cosine_max = 0;
         for (size_t k = i0 == k0 ? i + 1 : 0; k < cols; k++) {
-            double dot = product[i * TILE + k], cosine = fabs(dot) * j->inverse_norm[i0 + i] * j->inverse_norm[k0 + k];
+            double dot = product[i * WIDE + k], cosine = fabs(dot) * j->inverse_norm[i0 + i] * j->inverse_norm[k0 + k];
             product_sum += dot;
             cosine_sum += cosine;
             s->product_max = dot > s->product_max ? dot : s->product_max;
@@ -103,15 +104,16 @@ static void add_tile(const job *j, size_t i0, size_t rows, size_t k0, size_t col
 static qsr_status sum_strips(void *arg, size_t begin, size_t end)
 {
     job *j = arg;
-    float *product = qsr_block_raw(TILE * TILE, sizeof *product);
+    float *product = qsr_block_raw(TILE * WIDE, sizeof *product);
     if (!product) return QSR_E_NOMEM;
     for (size_t n = begin; n < end; n++) {
         size_t i0 = n * TILE, rows = qsr_min_size(TILE, j->rows - i0);
         j->strips[n] = (strip){0, 0, -INFINITY, 0};
-        for (size_t k0 = i0; k0 < j->rows; k0 += TILE) {
-            size_t cols = qsr_min_size(TILE, j->rows - k0);
-            qsr_gemm(false, true, rows, cols, j->d, 1, j->w + i0 * j->d, j->d, j->w + k0 * j->d, j->d, 0, product, TILE);
-            add_tile(j, i0, rows, k0, cols, product, &j->strips[n]);
+        for (size_t k0 = i0; k0 < j->rows; k0 += WIDE) {
+            size_t cols = qsr_min_size(WIDE, j->rows - k0);
+            qsr_gemm(false, true, rows, cols, j->d, 1, j->w + i0 * j->d, j->d, j->w + k0 * j->d, j->d, 0, product, WIDE);
+            for (size_t k = 0; k < cols; k += TILE)
+                add_tile(j, i0, rows, k0 + k, qsr_min_size(TILE, cols - k), product + k, &j->strips[n]);
         }
     }
     qsr_block_free(product);

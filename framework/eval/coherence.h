@@ -18,7 +18,7 @@ typedef struct {
     uint32_t other; /* UINT32_MAX: there is no other row */
 } qsr_neighbour;
 
-/* w: [rows][d]. ret_nearest, unless NULL, is [rows]: of the same pass. Works in 256 KiB per thread, and 16 bytes per row and thread
+/* w: [rows][d]. ret_nearest, unless NULL, is [rows]: of the same pass. Works in 1 MiB per thread, and 16 bytes per row and thread
  * for the nearest; the same bytes whatever the number of threads. */
 qsr_status qsr_coherence_of(qsr_pool *, const float *w, size_t rows, size_t d, qsr_coherence *ret, qsr_neighbour *ret_nearest,
                             qsr_error *e);

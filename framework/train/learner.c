@@ -12,7 +12,6 @@
  * four threads have something to do. */
 size_t qsr_block_rows(size_t batch)
 {
-    if (batch >= 2048) return 512;
     if (batch >= 1024) return 256;
     return qsr_max_size(32, qsr_round_up(qsr_div_up(batch, 4), 16));
 }

@@ -81,7 +81,7 @@ qsr_status qsr_learner_gradients(qsr_learner *, const float *raw, qsr_error *e);
 qsr_sift_count qsr_learner_sifted(const qsr_learner *);
 
 /* Blocks whose codes may wait together, unless there are more threads: sparse codes of a whole batch of 4096. */
-enum { QSR_BLOCKS_IN_FLIGHT = 16, QSR_WAITING_ENTRIES = 3000000 }; /* entries: of some 20 bytes, unless a block has more */
+enum { QSR_BLOCKS_IN_FLIGHT = 16, QSR_WAITING_ENTRIES = 1500000 }; /* entries: of some 20 bytes, unless a block has more */
 
 /* Rows in a block of a batch: a function of the batch size alone, since it is part of the arithmetic. */
 size_t qsr_block_rows(size_t batch);
