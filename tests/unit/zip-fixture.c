@@ -6,7 +6,7 @@
 
 static void put(qsr_text *out, uint64_t value, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) qsr_text_append(out, &(unsigned char){(unsigned char)(value >> 8 * i)}, 1);
+    for (size_t i = 0; i < bytes; i++) qsr_text_append(out, &(unsigned char){(unsigned char)(i < 8 ? value >> 8 * i : 0)}, 1);
 }
 
 /* Raw deflate, without zlib's frame. */
