@@ -6,9 +6,11 @@ tests_unit_lab_test_bad_input_SOURCES = tests/unit/lab/test_bad_input.c $(BAD_FI
 tests_unit_lab_test_bad_input_LDADD = $(TEST_LDADD) $(ZLIB_LIBS)
 tests_unit_lab_test_mutations_SOURCES = tests/unit/lab/test_mutations.c $(BAD_FILES) tests/fuzz/mutate.c tests/fuzz/mutate.h
 tests_unit_lab_test_mutations_LDADD = $(TEST_LDADD) $(ZLIB_LIBS)
-EXTRA_DIST += tests/cases/bad-input/cli.case tests/cases/bad-input/eval.case tests/cases/bad-input/saes.case tests/cases/bad-input/gpt2.case tests/cases/bad-input/npy.case \
-EXTRA_DIST += tests/cases/bad-input/cache.case tests/cases/bad-input/cli.case tests/cases/bad-input/eval.case tests/cases/bad-input/gpt2.case tests/cases/bad-input/npy.case \
-	tests/cases/bad-input/numbers.case tests/cases/bad-input/plugins.case tests/cases/bad-input/safetensors.case tests/cases/bad-input/spec.case
+EXTRA_DIST += \
+	tests/cases/bad-input/cache.case tests/cases/bad-input/cli.case tests/cases/bad-input/eval.case \
+	tests/cases/bad-input/gpt2.case tests/cases/bad-input/npy.case tests/cases/bad-input/numbers.case \
+	tests/cases/bad-input/plugins.case tests/cases/bad-input/saes.case tests/cases/bad-input/safetensors.case \
+	tests/cases/bad-input/spec.case
 
 tests_unit_lab_test_archive_SOURCES = tests/unit/lab/test_archive.c tests/unit/report/fake-runs.c tests/unit/report/fake-runs.h
 tests_unit_lab_test_index_SOURCES = tests/unit/lab/test_index.c tests/unit/report/fake-runs.c tests/unit/report/fake-runs.h
