@@ -1,6 +1,5 @@
 /* `quasar cache`: the hidden states of a spec's dataset stored on disk, to train from more than once. */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,26 +8,10 @@
 #include "base/text.h"
 #include "cli/cells.h"
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "lab/cache.h"
 #include "math/kernel.h"
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
-
-/* As in `quasar run`: the first Ctrl-C ends in order, the second at once. */
-static void listen_for_interrupts(void)
-{
-    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 static void show_progress(void *ctx, uint64_t units, uint64_t of, uint64_t rows)
 {
@@ -143,7 +126,7 @@ static int run(qsr_args *args)
 {
     unsigned threads;
     qsr_error e = {0};
-    qsr_cache_options o = {.stop = &interrupted};
+    qsr_cache_options o = {.stop = &qsr_interrupted};
     int code = read_options(args, &o);
     if (code) return code;
     if (qsr_args_count(args, "threads", 1, 1024, 0, &threads, &e)) return qsr_command_misused(&qsr_cmd_cache, "%s", e.text);
@@ -157,7 +140,7 @@ static int run(qsr_args *args)
         if (qsr_kernels_verify(&e) || qsr_pool_create(threads, &o.pool, &e)) {
             code = qsr_cli_report(&e);
         } else {
-            listen_for_interrupts();
+            qsr_interrupt_listen();
             code = open_and_write(&cells, args, &o);
             qsr_pool_free(o.pool);
         }

@@ -10,28 +10,11 @@
 #include "cli/cells.h"
 #include "cli/command.h"
 #include "cli/forecast.h"
+#include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "cli/results.h"
 #include "math/kernel.h"
 #include "math/pool.h"
-
-/* ---- interruption: the first Ctrl-C ends the run in order, the second at once */
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
-
-static void listen_for_interrupts(void)
-{
-    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 /* ---- what the run tells while it works */
 
@@ -112,7 +95,7 @@ static int load_all(spec_file *files, const qsr_args *args, qsr_registry *regist
 static int exit_code_of(const qsr_run_summary *run)
 {
     switch (run->outcome) {
-    case QSR_RUN_INTERRUPTED: return interrupted ? QSR_EXIT_INTERRUPTED : QSR_EXIT_FAILED; /* by --keep-going=no */
+    case QSR_RUN_INTERRUPTED: return qsr_interrupted ? QSR_EXIT_INTERRUPTED : QSR_EXIT_FAILED; /* by --keep-going=no */
     case QSR_RUN_FAILED:
     case QSR_RUN_STALE:
     case QSR_RUN_BUSY: return QSR_EXIT_FAILED;
@@ -266,12 +249,12 @@ static int run_with_pool(spec_file *files, const qsr_args *args, qsr_registry *r
     qsr_error e = {0};
     watch w = {.quiet = qsr_args_has(args, "quiet")};
     qsr_log_without_notices(w.quiet);
-    qsr_run_options options = {.registry = registry, .stop = &interrupted,
+    qsr_run_options options = {.registry = registry, .stop = &qsr_interrupted,
                                .watcher = {&w, watch_plan, watch_begin, watch_step, watch_evaluating, watch_end}};
     int code = read_options(args, &options);
     if (code) return code;
     if (qsr_kernels_verify(&e) || qsr_pool_create(threads, &options.pool, &e)) return qsr_cli_report(&e);
-    listen_for_interrupts();
+    qsr_interrupt_listen();
     code = qsr_args_has(args, "dry-run") ? foresee_all(files, args->n_words, &options) : run_all(files, args->n_words, &options);
     qsr_pool_free(options.pool);
     return code;

@@ -1,7 +1,6 @@
 /* `quasar tokenize`: texts into a file of token ids. */
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,20 +10,12 @@
 #include "base/paths.h"
 #include "base/sizes.h"
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "format/tokenize.h"
 #include "format/tokens-out.h"
 
 static const double REDRAW_S = 0.2; /* on a terminal */
 static const double REPEAT_S = 5;   /* elsewhere */
-
-/* Ctrl-C: what was begun is removed, then the program ends. */
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 typedef struct {
     qsr_tokens_out out;
@@ -55,7 +46,7 @@ static qsr_status show_state(void *arg, const qsr_tokenize_state *s, qsr_error *
 {
     job *j = arg;
     const double now = qsr_clock();
-    if (interrupted) return qsr_fail(e, QSR_E_IO, "interrupted");
+    if (qsr_interrupted) return qsr_fail(e, QSR_E_IO, "interrupted");
     if (!j->quiet && now - j->shown >= (j->terminal ? REDRAW_S : REPEAT_S)) show(j, s, now);
     return QSR_OK;
 }
@@ -104,10 +95,10 @@ static int run(qsr_args *args)
     if (!args->n_words) return qsr_command_misused(&qsr_cmd_tokenize, "needs texts: .txt or .jsonl, also .gz or .zst");
     if (!model) return qsr_command_misused(&qsr_cmd_tokenize, "needs --model DIR: the folder with the tokenizer");
     if (!out) return qsr_command_misused(&qsr_cmd_tokenize, "needs --out FILE: .npy or .bin");
-    sigaction(SIGINT, &(struct sigaction){.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND}, NULL);
+    qsr_interrupt_listen();
     if (!work(args, model, out, &e)) return QSR_EXIT_OK;
     const int code = qsr_cli_report(&e);
-    return interrupted ? QSR_EXIT_INTERRUPTED : code;
+    return qsr_interrupted ? QSR_EXIT_INTERRUPTED : code;
 }
 
 const qsr_command qsr_cmd_tokenize = {

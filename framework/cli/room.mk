@@ -10,7 +10,7 @@ libcli_la_SOURCES = \
 	framework/cli/cmd-run.c framework/cli/cmd-show.c framework/cli/cmd-stability.c framework/cli/cmd-status.c \
 	framework/cli/cmd-submit.c framework/cli/cmd-table.c framework/cli/cmd-tokenize.c framework/cli/cmd-version.c \
 	framework/cli/cmd-watch.c framework/cli/command.c framework/cli/command.h framework/cli/forecast.c \
-	framework/cli/forecast.h framework/cli/progress.c framework/cli/progress.h framework/cli/results.c \
+	framework/cli/forecast.h framework/cli/interrupt.c framework/cli/interrupt.h framework/cli/progress.c framework/cli/progress.h framework/cli/results.c \
 	framework/cli/results.h framework/cli/runs.c framework/cli/runs.h framework/cli/screen.c framework/cli/screen.h
 libcli_la_LIBADD = libquasar.la
 
