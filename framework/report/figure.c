@@ -204,10 +204,22 @@ static void put_terminal(const qsr_figure *f, qsr_picture picture, qsr_text *out
     }
 }
 
+/* One line, whatever is in the text: what stands behind a line end would be a command. */
+static void put_comment(qsr_text *out, const char *text)
+{
+    qsr_text_puts(out, "# ");
+    for (; *text; text++) {
+        char c = (unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text;
+        qsr_text_append(out, &c, 1);
+    }
+    qsr_text_puts(out, "\n");
+}
+
 void qsr_figure_script(const qsr_figure *f, qsr_picture picture, qsr_text *out)
 {
-    qsr_text_add(out, "# %s\n# Made by quasar; `gnuplot %s.gp` draws %s.tsv into %s.%s.\n", f->title.bytes, f->name,
-                 f->name, f->name, qsr_picture_ending(picture));
+    put_comment(out, f->title.bytes);
+    qsr_text_add(out, "# Made by quasar; `gnuplot %s.gp` draws %s.tsv into %s.%s.\n", f->name, f->name, f->name,
+                 qsr_picture_ending(picture));
     qsr_text_puts(out, "set encoding utf8\n");
     put_terminal(f, picture, out);
     qsr_text_add(out, "set output '%s.%s'\n", f->name, qsr_picture_ending(picture));

@@ -206,11 +206,12 @@ static void names_are_only_names(void **state)
     if (!qsr_gnuplot_present()) skip();
     const char *mischief =
         qsr_arena_printf(&arena, "'`touch %s/caught`' \\ \"@x\" {/*9 _^} \n$x %%s é \xff", test_folder());
+    const char *title = qsr_arena_printf(&arena, "t\nsystem 'touch %s/caught'\n#\r!touch %s/caught\\", test_folder(), test_folder());
     qsr_figure f;
     qsr_text picture = {0};
     qsr_error e = {0};
     const double row[] = {1, 2};
-    qsr_figure_begin(&f, "names", 300, 200, "t");
+    qsr_figure_begin(&f, "names", 300, 200, title);
     qsr_figure_set_text(&f, "xlabel", mischief);
     qsr_figure_range(&f, "x", 0, 3, false);
     qsr_figure_range(&f, "y", 1, 3, true);
