@@ -189,12 +189,12 @@ static qsr_status check_agreement(const qsr_host *host, const qsr_cache *a, cons
 
 /* ---- shards ------------------------------------------------------------------------------------------------------ */
 
-/* A writer holds the folder locked. */
+/* A writer holds the folder locked. Where folders cannot be locked (some network file systems) nobody could hold it. */
 static bool is_being_written(const char *folder)
 {
     const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return false;
-    const bool busy = flock(fd, LOCK_SH | LOCK_NB) != 0;
+    const bool busy = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     close(fd);
     return busy;
 }
