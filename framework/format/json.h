@@ -12,8 +12,8 @@ qsr_status qsr_json_read(const char *path, size_t limit, json_t **ret, qsr_error
 /* The same for n bytes in memory; `name` stands for the path in errors. */
 qsr_status qsr_json_parse(const char *name, const char *text, size_t n, json_t **ret, qsr_error *e);
 
-/* A line of a file that others wrote, "<path>:<line>:<col>: ..." in errors: numbers of any size are reals, strings may hold NUL, of
- * equal keys the last counts. */
+/* A line of a file that others wrote, "<path>:<line>:<col>: ..." in errors: numbers are reals (one beyond a double is
+ * refused), strings may hold NUL, of equal keys the last counts. */
 qsr_status qsr_json_record(const char *path, size_t line, const char *text, size_t n, json_t **ret, qsr_error *e);
 
 /* A number, or null where value is not finite, which JSON cannot say (and json_real() answers with NULL). */
