@@ -18,7 +18,7 @@ static void put_shown(const char *text, qsr_text *out)
     size_t n = strlen(text);
     for (size_t i = 0; i < n;) {
         uint32_t c = 0;
-        size_t length = qsr_utf8_next(text + i, n - i, &c);
+        size_t length = qsr_utf8_at(text + i, n - i, &c);
         if (length && qsr_utf8_shows(c))
             qsr_text_append(out, text + i, length);
         else if (c == '\n' || c == '\t')

@@ -9,7 +9,6 @@
 #include "base/fs.h"
 #include "base/sizes.h"
 #include "format/json.h"
-#include "spec/utf8.h"
 
 enum { FLUSH_BYTES = 1 << 16, BLOCK_BYTES = 16 << 20 };
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
@@ -18,7 +17,7 @@ void qsr_contexts_clean(const char *bytes, size_t n, qsr_text *out)
 {
     for (size_t i = 0; i < n;) {
         uint32_t c = 0;
-        size_t length = qsr_utf8_next(bytes + i, n - i, &c);
+        size_t length = qsr_utf8_at(bytes + i, n - i, &c);
         if (length && c) {
             qsr_text_append(out, bytes + i, length);
             i += length;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/text.h"
 
 #define BLANK "\\x09-\\x0d\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 static const char pattern[] =
@@ -103,18 +104,6 @@ qsr_status qsr_splitter_next(qsr_splitter *s, const char *text, size_t n, size_t
 
 /* ---- UTF-8 ------------------------------------------------------------------------------------------------------- */
 
-/* The length of the character at the head of n >= 1 bytes; 0: none is there (Unicode, table 3-7). */
-static size_t character(const unsigned char *t, size_t n)
-{
-    const size_t length = t[0] < 0x80 ? 1 : t[0] < 0xc2 ? 0 : t[0] < 0xe0 ? 2 : t[0] < 0xf0 ? 3 : t[0] < 0xf5 ? 4 : 0;
-    if (!length || length > n) return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((t[i] & 0xc0) != 0x80) return 0;
-    if ((t[0] == 0xe0 && t[1] < 0xa0) || (t[0] == 0xed && t[1] > 0x9f)) return 0;
-    if ((t[0] == 0xf0 && t[1] < 0x90) || (t[0] == 0xf4 && t[1] > 0x8f)) return 0;
-    return length;
-}
-
 size_t qsr_utf8_valid(const char *text, size_t n, size_t from)
 {
     size_t at = from;
@@ -124,7 +113,8 @@ size_t qsr_utf8_valid(const char *text, size_t n, size_t from)
             at += 8;
             continue;
         }
-        const size_t length = character((const unsigned char *)text + at, n - at);
+        uint32_t c;
+        const size_t length = qsr_utf8_at(text + at, n - at, &c);
         if (!length) break;
         at += length;
     }

@@ -38,7 +38,7 @@ void qsr_scalar_write(const char *text, qsr_text *out)
     qsr_text_puts(out, "\"");
     for (size_t i = 0, used; i < n; i += used) {
         uint32_t c;
-        used = qsr_utf8_next(text + i, n - i, &c);
+        used = qsr_utf8_at(text + i, n - i, &c);
         if (used == 0) used = 1, c = 0xfffd; /* cannot come from a parsed spec */
         if (c == '"' || c == '\\')
             qsr_text_add(out, "\\%c", (int)c);

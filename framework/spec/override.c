@@ -32,7 +32,7 @@ static size_t count_characters(const char *text, size_t n)
     size_t count = 0;
     for (size_t i = 0, used; i < n; i += used ? used : 1, count++) {
         uint32_t c;
-        used = qsr_utf8_next(text + i, n - i, &c);
+        used = qsr_utf8_at(text + i, n - i, &c);
     }
     return count;
 }

@@ -15,7 +15,7 @@ static void put_safe(qsr_text *out, const char *text, size_t n)
 {
     for (size_t i = 0; i < n;) {
         uint32_t c = 0;
-        size_t used = qsr_utf8_next(text + i, n - i, &c);
+        size_t used = qsr_utf8_at(text + i, n - i, &c);
         if (used && qsr_utf8_shows(c)) {
             qsr_text_append(out, text + i, used);
         } else if (c == '\n' || c == '\t') {
@@ -47,7 +47,7 @@ const char *qsr_quoted(qsr_arena *arena, const char *text)
     size_t n = strlen(text), used = 0, step = 1;
     for (size_t characters = 0; used < n && characters < MOST; characters++, used += step) {
         uint32_t c;
-        step = qsr_utf8_next(text + used, n - used, &c);
+        step = qsr_utf8_at(text + used, n - used, &c);
         if (step == 0) step = 1;
     }
     return qsr_arena_printf(arena, "'%.*s%s'", (int)used, text, used < n ? "..." : "");
@@ -103,7 +103,7 @@ static size_t line_break(const char *s, size_t n)
     if (s[0] == '\n') return 1;
     if (s[0] == '\r') return n > 1 && s[1] == '\n' ? 2 : 1;
     uint32_t c;
-    size_t used = qsr_utf8_next(s, n, &c);
+    size_t used = qsr_utf8_at(s, n, &c);
     return used && (c == 0x85 || c == 0x2028 || c == 0x2029) ? used : 0;
 }
 
@@ -133,7 +133,7 @@ static void put_excerpt(qsr_text *out, const qsr_mark *mark)
     qsr_text_add(out, "    %s", from ? "..." : "");
     for (size_t i = 0, used; i < length && column < last; i += used, column++) {
         uint32_t c = 0;
-        used = qsr_utf8_next(line + i, length - i, &c);
+        used = qsr_utf8_at(line + i, length - i, &c);
         bool shows = used && qsr_utf8_shows(c);
         if (!used) used = 1;
         if (column < first) continue;

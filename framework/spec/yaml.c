@@ -54,7 +54,7 @@ static bool check_bytes(const qsr_source *source, qsr_problems *problems)
     qsr_mark mark = {source, 1, 1, 0};
     for (size_t i = 0, used; i < source->size; i += used) {
         uint32_t c;
-        used = qsr_utf8_next(source->text + i, source->size - i, &c);
+        used = qsr_utf8_at(source->text + i, source->size - i, &c);
         if (used == 0) {
             qsr_problems_add(problems, mark, NULL, "specs are UTF-8 text", "byte 0x%02x is not valid UTF-8",
                              (unsigned char)source->text[i]);
@@ -79,7 +79,7 @@ static size_t characters(const char *text, size_t n)
     size_t characters = 0;
     for (size_t i = 0, used; i < n; i += used ? used : 1, characters++) {
         uint32_t c;
-        used = qsr_utf8_next(text + i, n - i, &c);
+        used = qsr_utf8_at(text + i, n - i, &c);
     }
     return characters;
 }

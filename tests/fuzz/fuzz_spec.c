@@ -28,7 +28,7 @@ static void check_safe(const qsr_text *text)
 {
     for (size_t i = 0, used; i < text->length; i += used) {
         uint32_t c;
-        used = qsr_utf8_next(text->bytes + i, text->length - i, &c);
+        used = qsr_utf8_at(text->bytes + i, text->length - i, &c);
         demand(used && (c == '\n' || qsr_utf8_shows(c)), "messages are safe on a terminal", text->bytes);
     }
 }

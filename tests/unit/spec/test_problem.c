@@ -118,12 +118,12 @@ static void utf8_is_checked(void **state)
                                       "\xf5", "\xe2\x82", "\xff"};
     uint32_t c;
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_int_equal(qsr_utf8_next(bad[i], strlen(bad[i]), &c), 0);
-    assert_int_equal(qsr_utf8_next("\xf4\x8f\xbf\xbf", 4, &c), 4);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_int_equal(qsr_utf8_at(bad[i], strlen(bad[i]), &c), 0);
+    assert_int_equal(qsr_utf8_at("\xf4\x8f\xbf\xbf", 4, &c), 4);
     assert_int_equal(c, 0x10ffff);
-    assert_int_equal(qsr_utf8_next("\xe2\x82\xac", 3, &c), 3);
+    assert_int_equal(qsr_utf8_at("\xe2\x82\xac", 3, &c), 3);
     assert_int_equal(c, 0x20ac);
-    assert_int_equal(qsr_utf8_next("", 0, &c), 0);
+    assert_int_equal(qsr_utf8_at("", 0, &c), 0);
 }
 
 int main(void)
