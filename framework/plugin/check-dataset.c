@@ -9,9 +9,9 @@
 #include "plugin/check-parts.h"
 #include "spec/option.h"
 
-enum { UNITS = 5 };
+enum { UNITS = QSR_CHECK_UNITS };
 
-static qsr_status describe(const qsr_made *made, qsr_dataset_info *ret, qsr_error *e)
+qsr_status qsr_check_describe(const qsr_made *made, qsr_dataset_info *ret, qsr_error *e)
 {
     const qsr_dataset_ops *ops = made->plugin->ops;
     *ret = (qsr_dataset_info){0};
@@ -25,8 +25,8 @@ static qsr_status test_describe(const qsr_check *c, qsr_error *e)
     qsr_dataset_info a, b;
     qsr_status status = qsr_check_make(c, c->one, &made, e);
     if (status) return status;
-    status = describe(made, &a, e);
-    if (!status) status = describe(made, &b, e);
+    status = qsr_check_describe(made, &a, e);
+    if (!status) status = qsr_check_describe(made, &b, e);
     qsr_made_free(made);
     if (status) return status;
     if (a.d_in != b.d_in || a.units != b.units || a.rows_per_unit != b.rows_per_unit ||
@@ -44,8 +44,7 @@ static qsr_status test_describe(const qsr_check *c, qsr_error *e)
 
 /* ---- reading */
 
-/* The units that are read: the first few, and the last when there is one. SEQUENTIAL datasets are read in order from 0. */
-static size_t choose_units(const qsr_check *c, const qsr_dataset_info *info, uint64_t units[UNITS])
+size_t qsr_check_units(const qsr_check *c, const qsr_dataset_info *info, uint64_t units[UNITS])
 {
     size_t n = (size_t)(info->units < UNITS ? info->units : UNITS);
     for (size_t i = 0; i < n; i++) units[i] = i;
@@ -111,7 +110,7 @@ static qsr_status read_fresh(const qsr_check *c, qsr_pool *pool, const uint64_t 
     qsr_dataset_info info;
     qsr_status status = qsr_check_make(c, pool, &made, e);
     if (status) return status;
-    status = describe(made, &info, e);
+    status = qsr_check_describe(made, &info, e);
     if (!status) status = read_in_groups(made, &info, units, n, qsr_min_size(group, info.units_per_read), to, e);
     qsr_made_free(made);
     return status;
@@ -130,10 +129,10 @@ static qsr_status start_reading(const qsr_check *c, reading *r, qsr_error *e)
     *r = (reading){0};
     qsr_status status = qsr_check_make(c, c->one, &made, e);
     if (status) return status;
-    status = describe(made, &r->info, e);
+    status = qsr_check_describe(made, &r->info, e);
     qsr_made_free(made);
     if (status) return status;
-    r->n = choose_units(c, &r->info, r->units);
+    r->n = qsr_check_units(c, &r->info, r->units);
     r->per_unit = r->info.d_in * r->info.rows_per_unit;
     r->a = qsr_block_alloc(r->n * r->per_unit, sizeof *r->a);
     r->b = qsr_block_alloc(r->n * r->per_unit, sizeof *r->b);
@@ -263,7 +262,7 @@ static qsr_status check_truth(const qsr_made *made, const qsr_truth_ops *ops, qs
     const float *features = NULL;
     size_t count = 0, d_in = 0;
     qsr_dataset_info info;
-    qsr_status status = describe(made, &info, e);
+    qsr_status status = qsr_check_describe(made, &info, e);
     if (!status) status = qsr_made_finish(made, ops->get(made->instance, &features, &count, &d_in), e);
     if (status) return status;
     if (!features || !count || d_in != info.d_in)
@@ -391,126 +390,6 @@ static qsr_status test_taps(const qsr_check *c, qsr_error *e)
     return compare_taps(c, ops, e);
 }
 
-/* ---- quasar.tokens/1: what a row stands for is a pure function of its unit, and so is the mask */
-
-typedef struct {
-    int64_t *token;
-    uint64_t *document;
-    uint8_t *keep;
-} token_rows;
-
-static void free_tokens(token_rows *t)
-{
-    free(t->token);
-    free(t->document);
-    free(t->keep);
-}
-
-/* All of `units`, `group` at a time; *ret_has: which of tokens and mask this instance has (bits 0 and 1). */
-static qsr_status ask_tokens(const qsr_made *made, const reading *r, size_t group, token_rows *to, unsigned *ret_has, qsr_error *e)
-{
-    const qsr_tokens_ops *ops = qsr_made_extension(made, QSR_EXT_TOKENS);
-    const size_t rows = r->info.rows_per_unit;
-    *ret_has = 0;
-    for (size_t i = 0; i < r->n; i += group) {
-        const size_t n = qsr_min_size(group, r->n - i);
-        int64_t *token = qsr_guard_new(n * rows, sizeof *token);
-        uint64_t *document = qsr_guard_new(n * rows, sizeof *document);
-        uint8_t *keep = qsr_guard_new(n * rows, 1);
-        memset(keep, 7, n * rows);
-        qsr_status status, masked = QSR_END;
-        status = qsr_made_finish(made, ops->tokens(made->instance, r->units + i, n, token, document), e);
-        if (status == QSR_E_UNSUPPORTED) status = QSR_END;
-        if (ops->mask && (status == QSR_OK || status == QSR_END))
-            masked = qsr_made_finish(made, ops->mask(made->instance, r->units + i, n, keep), e);
-        if (status == QSR_OK) {
-            memcpy(to->token + i * rows, token, n * rows * sizeof *token);
-            memcpy(to->document + i * rows, document, n * rows * sizeof *document);
-        }
-        for (size_t k = 0; masked == QSR_OK && k < n * rows; k++)
-            if (keep[k] > 1) masked = qsr_fail(e, QSR_E_INTERNAL, "mask answers %d for a row: 0 or 1", keep[k]);
-        if (masked == QSR_OK) memcpy(to->keep + i * rows, keep, n * rows);
-        const unsigned has = (status == QSR_OK) | (unsigned)(masked == QSR_OK) << 1;
-        const bool tidy = qsr_guard_free(token) & qsr_guard_free(document) & qsr_guard_free(keep);
-        if (status < 0 || masked < 0) return status < 0 ? status : masked;
-        if (!tidy) return qsr_fail(e, QSR_E_INTERNAL, "tokens or mask wrote outside of their rows");
-        if (i && has != *ret_has) return qsr_fail(e, QSR_E_INTERNAL, "tokens or mask are there for some units only");
-        *ret_has = has;
-    }
-    return QSR_OK;
-}
-
-/* Units ascend, so documents may not fall. */
-static qsr_status check_documents(const uint64_t *document, size_t n, qsr_error *e)
-{
-    for (size_t i = 1; i < n; i++)
-        if (document[i] < document[i - 1])
-            return qsr_fail(e, QSR_E_INTERNAL, "document %llu comes after document %llu", (unsigned long long)document[i],
-                            (unsigned long long)document[i - 1]);
-    return QSR_OK;
-}
-
-static qsr_status check_texts(const qsr_made *made, const int64_t *token, size_t n, qsr_error *e)
-{
-    const qsr_tokens_ops *ops = qsr_made_extension(made, QSR_EXT_TOKENS);
-    size_t bytes = 0, again = 0;
-    for (size_t i = 0; i < n && ops->text; i++) {
-        const char *text = ops->text(made->instance, token[i], &bytes), *twice = ops->text(made->instance, token[i], &again);
-        if (!text != !twice || (text && (bytes != again || memcmp(text, twice, bytes) != 0)))
-            return qsr_fail(e, QSR_E_INTERNAL, "token %lld has another text the second time", (long long)token[i]);
-    }
-    if (ops->text && ops->text(made->instance, -1, &bytes)) return qsr_fail(e, QSR_E_INTERNAL, "token -1 has a text");
-    return QSR_OK;
-}
-
-/* Token by token alone, then all at once on a fresh instance. */
-static qsr_status compare_tokens(const qsr_check *c, const reading *r, qsr_error *e)
-{
-    const size_t n = r->n * r->info.rows_per_unit;
-    token_rows got[2];
-    unsigned has[2] = {0, 0};
-    qsr_status status = QSR_OK;
-    for (size_t k = 0; k < 2; k++) {
-        qsr_made *made = NULL;
-        got[k] = (token_rows){qsr_xcalloc(n, sizeof(int64_t)), qsr_xcalloc(n, sizeof(uint64_t)), qsr_xcalloc(n, 1)};
-        if (!status) status = qsr_check_make(c, k ? c->four : c->one, &made, e);
-        if (!status) status = ask_tokens(made, r, k ? r->n : 1, &got[k], &has[k], e);
-        if (!status && has[k] & 1) status = check_documents(got[k].document, n, e);
-        if (!status && has[k] & 1) status = check_texts(made, got[k].token, n, e);
-        qsr_made_free(made);
-    }
-    if (!status && (has[0] != has[1] || memcmp(got[0].token, got[1].token, n * sizeof(int64_t)) ||
-                    memcmp(got[0].document, got[1].document, n * sizeof(uint64_t)) || memcmp(got[0].keep, got[1].keep, n)))
-        status = qsr_fail(e, QSR_E_INTERNAL, "tokens or mask answer otherwise alone than in company");
-    for (size_t k = 0; k < 2; k++) free_tokens(&got[k]);
-    if (!status && !has[0]) status = qsr_fail(e, QSR_END, "this instance has no tokens");
-    return status;
-}
-
-/* The question whether there is a mask at all, asked of no units, has the answer that units get. */
-static qsr_status test_tokens(const qsr_check *c, qsr_error *e)
-{
-    if (!c->plugin->extension || !c->plugin->extension(QSR_EXT_TOKENS)) return qsr_fail(e, QSR_END, "no %s", QSR_EXT_TOKENS);
-    reading r;
-    qsr_made *made = NULL;
-    qsr_status status = start_reading(c, &r, e);
-    if (!status) status = qsr_check_make(c, c->one, &made, e);
-    const qsr_tokens_ops *ops = made ? qsr_made_extension(made, QSR_EXT_TOKENS) : NULL;
-    if (!status && ops->mask) {
-        uint8_t keep[1];
-        const qsr_status none = qsr_made_finish(made, ops->mask(made->instance, r.units, 0, keep), e);
-        uint8_t *one = qsr_xcalloc(r.info.rows_per_unit, 1);
-        const qsr_status some = none < 0 ? none : qsr_made_finish(made, ops->mask(made->instance, r.units, 1, one), e);
-        free(one);
-        if (some < 0) status = some;
-        else if (some != none) status = qsr_fail(e, QSR_E_INTERNAL, "mask says for 0 units %d and for one %d", none, some);
-    }
-    qsr_made_free(made);
-    if (!status) status = compare_tokens(c, &r, e);
-    end_reading(&r);
-    return status;
-}
-
 void qsr_check_dataset(const qsr_check *c)
 {
     size_t before = c->report->failures;
@@ -523,6 +402,6 @@ void qsr_check_dataset(const qsr_check *c)
     qsr_check_run(c, "4 threads", test_threads);
     qsr_check_run(c, "truth", test_truth);
     qsr_check_run(c, "taps", test_taps);
-    qsr_check_run(c, "tokens", test_tokens);
+    qsr_check_tokens(c);
     qsr_check_splice(c);
 }

@@ -54,12 +54,19 @@ void qsr_differences_add(qsr_differences *, double numeric, double analytic, dou
  * that moved); with `exact` dropping any is broken. */
 qsr_status qsr_differences_judge(const qsr_differences *, bool exact, qsr_error *e);
 
+/* Datasets: what describe says, and the units that are read: the first few, and the last when there is one. SEQUENTIAL datasets are
+ * read in order from 0. Returns how many. */
+enum { QSR_CHECK_UNITS = 5 };
+qsr_status qsr_check_describe(const qsr_made *, qsr_dataset_info *ret, qsr_error *e);
+size_t qsr_check_units(const qsr_check *, const qsr_dataset_info *, uint64_t units[QSR_CHECK_UNITS]);
+
 /* The parts: each adds its lines. */
 void qsr_check_identity(const qsr_check *);
 void qsr_check_lifecycle(const qsr_check *);
 void qsr_check_activation(const qsr_check *);
 void qsr_check_loss(const qsr_check *);
 void qsr_check_dataset(const qsr_check *);
+void qsr_check_tokens(const qsr_check *);
 void qsr_check_splice(const qsr_check *);
 /* State records of any kind of plugin; what an activation computes after a load is compared by its own part. */
 void qsr_check_state(const qsr_check *);

@@ -150,6 +150,7 @@ static void broken_plugins_fail_the_check_meant_for_them(void **state)
         {"datasets", "moody", "tokens"},
         {"datasets", "unsure", "tokens"},
         {"datasets", "loud", "tokens"},
+        {"datasets", "insistent", "tokens"},
         {"datasets", "spliced", NULL},
         {"datasets", "drifting", "splice"},
         {"datasets", "gregarious", "splice"},
