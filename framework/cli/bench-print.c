@@ -46,7 +46,7 @@ void qsr_bench_print(const qsr_spec *spec, const qsr_bench *b)
            spec->activation.plugin->name, b->l0, b->threads, b->threads == 1 ? "" : "s", qsr_kernels_get()->isa);
     qsr_table_row(&table, (const char *[]){"PHASE", "ms", "quartiles", "over T", "GFLOP/s", "GB/s"});
     add_row(&table, "data", &b->data, b, 0, (double)b->batch * (double)b->d_in * 4);
-    for (int p = 0; p < QSR_PHASES; p++) add_row(&table, qsr_phase_names[p], &b->phase[p], b, b->flops[p], b->bytes[p]);
+    for (int p = 0; p < QSR_PHASES; p++) add_row(&table, qsr_phase_names[p], &b->phase[p], b, b->counts.flops[p], b->counts.bytes[p]);
     add_row(&table, "step", &b->step, b, 0, 0);
     add_row(&table, "T", &b->t, b, b->gemm_gflops * b->t.median * 1e6, 0);
     if (b->model_rows) add_row(&table, "model", &b->model, b, b->model_flops, 0);
@@ -113,7 +113,7 @@ void qsr_bench_print_json(const qsr_bench *b)
     }
     json_array_append_new(phases, phase_json("data", &b->data, b, 0, (double)b->batch * (double)b->d_in * 4));
     for (int p = 0; p < QSR_PHASES; p++)
-        json_array_append_new(phases, phase_json(qsr_phase_names[p], &b->phase[p], b, b->flops[p], b->bytes[p]));
+        json_array_append_new(phases, phase_json(qsr_phase_names[p], &b->phase[p], b, b->counts.flops[p], b->counts.bytes[p]));
     json_object_set_new(root, "phases", phases);
     qsr_json_line(root, &text);
     puts(text.bytes);

@@ -241,6 +241,7 @@ static int read_options(const qsr_args *args, qsr_run_options *o)
     const char *out = qsr_args_value(args, "out");
     o->out = out ? out : "runs";
     o->force = qsr_args_has(args, "force");
+    o->profile = qsr_args_has(args, "profile");
     return code;
 }
 
@@ -294,6 +295,7 @@ const qsr_command qsr_cmd_run = {
         {"shard", "I/N", "train the I-th of N equal parts of the cells"},
         {"dry-run", NULL, "say what would be done, and what it would take; create nothing"},
         {"force", NULL, "resume under another instruction set or BLAS kernel, which may change the last bits"},
+        {"profile", NULL, "timing.jsonl also says what each phase took per step, as `quasar bench` does"},
         {"quiet", NULL, "show no progress, only results"},
         QSR_ARG_PLUGIN_DIR,
         {0}},

@@ -197,19 +197,6 @@ static qsr_bench_time quartiles(double *values, size_t n)
 
 /* ---- counts ------------------------------------------------------------------------------------------------------ */
 
-/* Floating-point operations and bytes that must move, per step, from shapes and l0 alone. Weights count once per use in a block
- * of rows; see docs/PERFORMANCE.md. */
-static void count_work(const qsr_learner *l, qsr_bench *ret)
-{
-    double d = (double)l->d_in, n = (double)l->d_sae, rows = (double)l->batch, entries = rows * l->report.l0;
-    ret->flops[QSR_PHASE_ENCODE] = 2 * rows * d * n;
-    ret->bytes[QSR_PHASE_SELECT] = 4 * rows * n;
-    ret->flops[QSR_PHASE_DECODE] = ret->flops[QSR_PHASE_CODE_GRADIENT] = 2 * entries * d;
-    ret->flops[QSR_PHASE_WEIGHTS] = 4 * entries * d;
-    ret->bytes[QSR_PHASE_OPTIMISER] = 2 * n * d * (4 * 7 + 4); /* both matrices: g, w, m, v read, w, m, v written; norm reads g */
-    ret->bytes[QSR_PHASE_NORMALISE] = 8 * rows * d;
-}
-
 static qsr_sift_count sifted_by(const qsr_learner *l)
 {
     qsr_sift_count sum = {0};
@@ -241,7 +228,7 @@ static void conclude(bench_state *b, qsr_bench *ret)
     ret->t = quartiles(b->series[QSR_PHASES + 2], b->n);
     ret->l0 = l->report.l0;
     ret->repeats = b->n;
-    count_work(l, ret);
+    ret->counts = qsr_phase_count(l->batch, l->d_in, l->d_sae, l->report.l0);
     ret->gemm_gflops = 2 * (double)l->batch * (double)l->d_in * (double)l->d_sae / ret->t.median / 1e6;
     ret->copy_gbps = copy_rate(b->pool);
     ret->fma_gflops = fma_rate(b->pool);

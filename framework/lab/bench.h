@@ -14,7 +14,7 @@ typedef struct {
     unsigned threads;
     qsr_bench_time t, step, data;        /* T; one step; reading its rows, which training does between steps */
     qsr_bench_time phase[QSR_PHASES];    /* they sum up to the step */
-    double flops[QSR_PHASES], bytes[QSR_PHASES]; /* counted, for GFLOP/s and GB/s; 0: not counted */
+    qsr_phase_counts counts;             /* for GFLOP/s and GB/s */
     double gemm_gflops, copy_gbps;       /* the machine's ceilings, by T itself and by a copy larger than its caches, … */
     double fma_gflops;                   /* … and multiply-adds on numbers in the first cache */
     qsr_sparse_count walked;             /* per timed step: how its sparse products went through the code (math/sparse) */

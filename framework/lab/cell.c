@@ -301,6 +301,7 @@ static qsr_status log_timing(qsr_cell *c, qsr_error *e)
     for (int p = 0; p < QSR_PHASES; p++) json_object_set_new(phases, qsr_phase_names[p], qsr_json_real(l->watch.seconds[p]));
     json_object_set_new(line, "phases", phases);
     put_screening(line, l);
+    if (c->options->profile) qsr_profile_put(&c->profile, l, c->seconds, c->data_seconds ? *c->data_seconds : 0, line);
     return qsr_store_timing(&c->store, line, e);
 }
 
@@ -312,6 +313,7 @@ static qsr_status take_step(qsr_cell *c, qsr_error *e)
     qsr_status status = qsr_learner_step(l, c->rows, e);
     c->seconds += qsr_clock() - start;
     if (status) return status;
+    qsr_profile_step(&c->profile, l);
     if (is_logged(l)) status = qsr_store_step(&c->store, l, e);
     if (!status && is_logged(l)) status = log_timing(c, e);
     if (!status && l->step < l->steps && l->step % (uint64_t)c->spec->train.checkpoint_every == 0)

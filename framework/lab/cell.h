@@ -2,6 +2,7 @@
 #ifndef QSR_LAB_CELL_H
 #define QSR_LAB_CELL_H
 #include "lab/manifest.h"
+#include "lab/profile.h"
 #include "lab/run.h"
 #include "lab/store.h"
 #include "train/checkpoint.h"
@@ -26,6 +27,7 @@ typedef struct {
     double seconds;           /* in steps, in this process */
     double begun;
     const double *data_seconds; /* that its group has spent reading; or NULL */
+    qsr_profile profile;      /* of the steps since the last line of timing.jsonl */
     bool over;                /* takes no further part in training */
 } qsr_cell;
 

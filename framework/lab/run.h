@@ -31,6 +31,7 @@ typedef struct {
     const volatile sig_atomic_t *stop; /* becomes nonzero to interrupt; or NULL */
     unsigned rerun;                    /* QSR_RERUN_* bits: which finished cells to train again */
     bool force;                        /* resume under another instruction set or BLAS kernel */
+    bool profile;                      /* timing.jsonl has the phases of the steps since the line before (lab/profile) */
     bool stop_at_failure;              /* --keep-going=no */
     size_t memory;                     /* bytes that a group of cells may hold; 0: 70 % of what is available */
     unsigned shard, shards;            /* train the shard-th (from 1) of `shards` equal parts; 0: everything */

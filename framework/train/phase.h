@@ -2,6 +2,7 @@
  * as long as the average of its threads, and what the slowest took longer is `other`. */
 #ifndef QSR_TRAIN_PHASE_H
 #define QSR_TRAIN_PHASE_H
+#include <stddef.h>
 
 typedef enum {
     QSR_PHASE_NORMALISE,
@@ -25,4 +26,10 @@ typedef struct {
 void qsr_stopwatch_start(qsr_stopwatch *);
 /* What passed since the last call belongs to `phase`. */
 void qsr_stopwatch_lap(qsr_stopwatch *, qsr_phase);
+
+/* Floating-point operations and bytes that must move in a step, from shapes and l0 alone (docs/PERFORMANCE.md); 0: not counted. */
+typedef struct {
+    double flops[QSR_PHASES], bytes[QSR_PHASES];
+} qsr_phase_counts;
+qsr_phase_counts qsr_phase_count(size_t rows, size_t d_in, size_t d_sae, double l0);
 #endif

@@ -114,6 +114,39 @@ static void check_metrics(const char *folder, size_t n_losses, const char *const
     qsr_arena_free(&arena);
 }
 
+/* The phases of each line make up its steps, and the lines together the seconds of the last one. */
+static void check_profile(const char *folder)
+{
+    qsr_arena arena = {0};
+    char *line, *rest = bench_file(&arena, folder, "timing.jsonl", NULL);
+    double taken = 0, last = 0;
+    size_t n = 0, steps = 0;
+    for (; (line = strsep(&rest, "\n")) && *line; n++) {
+        json_t *values = json_loads(line, JSON_REJECT_DUPLICATES, NULL), *profile = json_object_get(values, "profile");
+        json_t *phases = json_object_get(profile, "phases"), *encode = json_array_get(phases, 1 + QSR_PHASE_ENCODE);
+        double step = json_number_value(json_object_get(profile, "step_ms")), sum = 0;
+        json_int_t of = json_integer_value(json_object_get(profile, "steps"));
+        assert_int_equal(of, n == 0 ? 1 : 2);
+        assert_int_equal(json_array_size(phases), 1 + QSR_PHASES);
+        assert_string_equal(word_at(json_array_get(phases, 0), "name"), "data");
+        for (size_t p = 0; p < QSR_PHASES; p++) {
+            assert_string_equal(word_at(json_array_get(phases, 1 + p), "name"), qsr_phase_names[p]);
+            sum += json_number_value(json_object_get(json_array_get(phases, 1 + p), "ms"));
+        }
+        assert_close(sum, step, 1e-9);
+        assert_close(json_number_value(json_object_get(encode, "gflops")) * json_number_value(json_object_get(encode, "ms")),
+                     2e-6 * BATCH * 12 * 31, 1e-9);
+        assert_true(json_number_value(json_object_get(profile, "l0")) == 3);
+        steps += (size_t)of;
+        taken += 1e-3 * step * (double)of;
+        last = json_number_value(json_object_get(values, "step_seconds"));
+        json_decref(values);
+    }
+    assert_int_equal(steps, STEPS);
+    assert_close(taken, last, 1e-9);
+    qsr_arena_free(&arena);
+}
+
 static void check_result(const char *folder, const qsr_spec *spec)
 {
     json_t *result = json_of(folder, "result.json"), *metrics = json_object_get(result, "metrics");
@@ -226,6 +259,23 @@ static void a_run_leaves_complete_files_and_nothing_else(void **state)
     check_weights(run.folder);
     check_tokens(run.folder);
     check_spec(run.folder, "files-again");
+    qsr_spec_free(spec);
+    qsr_arena_free(&arena);
+}
+
+static void a_profile_adds_to_the_timing_and_to_nothing_else(void **state)
+{
+    (void)state;
+    qsr_arena arena = {0};
+    qsr_spec *spec = small("topk, k: 3", "mse: {}", "buffer: 100");
+    qsr_run_options options = options_for("plain");
+    qsr_run_summary plain = run_one(spec, &options);
+    assert_null(strstr(bench_file(&arena, plain.folder, "timing.jsonl", NULL), "profile"));
+    options = options_for("profiled");
+    options.profile = true;
+    qsr_run_summary run = run_one(spec, &options);
+    check_profile(run.folder);
+    same_results(plain.folder, run.folder);
     qsr_spec_free(spec);
     qsr_arena_free(&arena);
 }
@@ -513,6 +563,7 @@ int main(void)
     setenv("QUASAR_LOG", "none", 0); /* batchtopk warns of its two l0, which are apart after seven steps */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_leaves_complete_files_and_nothing_else),
+        cmocka_unit_test(a_profile_adds_to_the_timing_and_to_nothing_else),
         cmocka_unit_test(without_held_out_rows_only_weights_are_judged),
         cmocka_unit_test(what_is_complete_is_left_alone),
         cmocka_unit_test(changed_inputs_make_a_run_stale),
