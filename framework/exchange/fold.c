@@ -38,6 +38,17 @@ void qsr_fold_latents(qsr_pretrained *p, const double *nu)
     }
 }
 
+/* With `rescale` the rule sees p ||w_dec,j||, which is 0 where the decoder row is 0: such a latent never fires, whatever p is. */
+static void silence_empty(qsr_pretrained *p, const double *nu)
+{
+    static const int biases[] = {QSR_B_ENC, QSR_B_GATE, QSR_B_MAG};
+    for (size_t j = 0; p->rescale && j < p->d_sae; j++) {
+        if (nu[j] != 0) continue;
+        scale_one(&p->weights[QSR_W_ENC], j, p->d_in, 0);
+        for (size_t i = 0; i < sizeof biases / sizeof *biases; i++) scale_one(&p->weights[biases[i]], j, 1, 0);
+    }
+}
+
 static double *decoder_norms(const qsr_pretrained *p)
 {
     double *nu = qsr_xcalloc(p->d_sae, sizeof *nu);
@@ -54,6 +65,7 @@ qsr_status qsr_fold_norms(qsr_pretrained *p, double *nu, qsr_error *e)
         return qsr_fail(e, QSR_E_UNSUPPORTED, "%s: decoder norms cannot be folded without knowing what %s does", p->path,
                         p->architecture);
     double *norms = decoder_norms(p);
+    silence_empty(p, norms);
     qsr_fold_latents(p, norms);
     for (size_t j = 0; nu && j < p->d_sae; j++) nu[j] = norms[j];
     free(norms);
@@ -64,6 +76,7 @@ qsr_status qsr_fold_norms(qsr_pretrained *p, double *nu, qsr_error *e)
 void qsr_fold_rescaling(qsr_pretrained *p)
 {
     double *nu = decoder_norms(p);
+    silence_empty(p, nu);
     qsr_fold_latents(p, nu);
     free(nu);
     p->rescale = false;

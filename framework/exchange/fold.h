@@ -12,7 +12,8 @@ void qsr_fold_scale(qsr_pretrained *, double s);
  * factor of 0 is taken for 1. With `rescale` the threshold stays too. The inverse has the factors 1/nu_j. */
 void qsr_fold_latents(qsr_pretrained *, const double *nu);
 /* The norms of the decoder rows into the latents, so that rows have norm 1; nu[d_sae] (or NULL) keeps the norms. Needs `rescale`, or a
- * rule that looks at each latent alone: QSR_E_UNSUPPORTED for top-k without, which would select others. */
+ * rule that looks at each latent alone: QSR_E_UNSUPPORTED for top-k without, which would select others. With `rescale` a latent whose
+ * row is 0 never fires, so its encoder becomes 0 too. */
 qsr_status qsr_fold_norms(qsr_pretrained *, double *nu, qsr_error *e);
 
 /* A gated SAE's magnitudes as plain pre-activations: W_enc rows *= exp(r_mag), b_enc = b_mag; the gates are gone, the rule is relu. */

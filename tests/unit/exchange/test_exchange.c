@@ -98,7 +98,7 @@ static void expected(const model *m, const float *raw, double *f, double *hat)
     for (int i = 0; i < D; i++) {
         double sum = m->b_dec[i];
         for (int j = 0; j < N; j++)
-            sum += f[j] * (m->finetuned ? m->factor[j] : 1) * m->w_dec[j * D + i] / (m->rescale ? norm_of(m, j) : 1);
+            sum += f[j] * (m->finetuned ? m->factor[j] : 1) * m->w_dec[j * D + i] / (m->rescale && f[j] > 0 ? norm_of(m, j) : 1);
         hat[i] = sum * spread + mean;
     }
 }
@@ -504,6 +504,29 @@ static void folded_saes_compute_the_same(void **state)
     }
 }
 
+/* Norm 0 times whatever p is: not among the k largest, though p alone would be. */
+static void rescaled_latents_without_a_decoder_row_never_fire(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"standard", "topk", "jumprelu"};
+    for (size_t kind = 0; kind < 3; kind++) {
+        model m = make_model(words[kind], "none", true, true, false);
+        for (int i = 0; i < D; i++) m.w_dec[4 * D + i] = 0;
+        m.b_enc[4] = 60;
+        fresh_folder("empty");
+        write_saelens(&m, words[kind], QSR_F32, false);
+        check_file(folder, &m, words[kind]);
+        qsr_pretrained p = opened(folder);
+        qsr_sae sae;
+        assert_int_equal(qsr_fold_norms(&p, NULL, NULL), QSR_OK);
+        p.rescale = false;
+        assert_int_equal(qsr_pretrained_make(&p, NULL, &sae, NULL), QSR_OK);
+        assert_computes(&sae, &m, "folded");
+        qsr_sae_free(&sae);
+        qsr_pretrained_free(&p);
+    }
+}
+
 static void norms_do_not_fold_into_a_plain_topk(void **state)
 {
     (void)state;
@@ -598,6 +621,7 @@ int main(void)
         cmocka_unit_test(what_a_format_cannot_say_is_refused),
         cmocka_unit_test(folding_and_unfolding_are_inverses),
         cmocka_unit_test(folded_saes_compute_the_same),
+        cmocka_unit_test(rescaled_latents_without_a_decoder_row_never_fire),
         cmocka_unit_test(norms_do_not_fold_into_a_plain_topk),
         cmocka_unit_test(the_input_bias_moves_into_the_encoder),
         cmocka_unit_test(probes_tell_architectures_apart),
