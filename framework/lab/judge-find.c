@@ -19,6 +19,24 @@ static void add(qsr_judgements *all, const char *path)
     all->items[all->count++] = (qsr_judgement){.path = qsr_arena_strdup(&all->arena, path)};
 }
 
+/* An SAE named twice, as itself and below a folder, or by two paths, counts once: its results have one place. */
+static void drop_repeated(qsr_judgements *all)
+{
+    qsr_arena arena = {0};
+    const char **real = qsr_xcalloc(all->count + 1, sizeof *real);
+    size_t kept = 0;
+    for (size_t i = 0, k; i < all->count; i++) {
+        const char *path = qsr_path_absolute(&arena, all->items[i].path);
+        for (k = 0; k < kept && strcmp(real[k], path) != 0;) k++;
+        if (k < kept) continue;
+        real[kept] = path;
+        all->items[kept++] = all->items[i];
+    }
+    all->count = kept;
+    free(real);
+    qsr_arena_free(&arena);
+}
+
 static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 
 /* Not what belongs to an SAE or a run, and not what is hidden. */
@@ -65,6 +83,7 @@ qsr_status qsr_judge_find(const char *const *paths, size_t n, qsr_judgements *re
         if (ret->count == before && !(status = refuse(paths[i], e))) add(ret, paths[i]);
     }
     if (status) qsr_judgements_free(ret);
+    else drop_repeated(ret);
     return status;
 }
 

@@ -122,6 +122,16 @@ static void look_back(court *c, candidate *k)
     json_decref(old);
 }
 
+/* Two results in one place would be one: "../a" and "a" below --out, a run and its sae/. */
+static qsr_status check_place(const court *c, const candidate *k, qsr_error *e)
+{
+    for (const candidate *other = c->candidates; other < k; other++)
+        if (other->item->out && strcmp(other->item->out, k->item->out) == 0)
+            return qsr_fail(e, QSR_E_INPUT, "its results would go to %s, as those of %s do: evaluate it in a command of its own",
+                            k->item->out, other->item->path);
+    return QSR_OK;
+}
+
 static qsr_status consider(court *c, candidate *k, const qsr_pretrained *p, qsr_error *e)
 {
     qsr_judgement *item = k->item;
@@ -136,8 +146,8 @@ static qsr_status consider(court *c, candidate *k, const qsr_pretrained *p, qsr_
     k->bytes = bytes_of(p, c->o, s->spec);
     k->key = qsr_dataset_stream_key(s->spec, arena);
     if (!qsr_dataset_has_taps(s->spec)) k->key = qsr_arena_printf(arena, "%s\n%s", k->key, qsr_dataset_tap_key(s->spec, arena));
-    qsr_status status = qsr_pretrained_usable(p, e);
-    if (p->rule == QSR_RULE_PLUGIN) status = qsr_pretrained_finite(p, e);
+    qsr_status status = check_place(c, k, e);
+    if (!status) status = qsr_pretrained_usable(p, e);
     if (!status && is_alone(c)) status = qsr_judge_compare(p, s->spec, e);
     if (!status) status = find_made_of(c, k, p, e);
     if (!status) look_back(c, k);

@@ -28,7 +28,7 @@ static qsr_status make_with_plugin(qsr_loaded *l, const qsr_spec_env *env, qsr_p
     qsr_problems_free(&problems);
     if (!status && (size_t)l->spec->sae.d_sae != p->d_sae)
         status = qsr_fail(e, QSR_E_INPUT, "%s says d_sae %zu, and %lld in its spec", p->cfg_path, p->d_sae, (long long)l->spec->sae.d_sae);
-    if (!status) status = qsr_pretrained_finite(p, e);
+    if (!status) status = qsr_pretrained_usable(p, e);
     if (status) return status;
     qsr_spec_schedule(&l->spec->activation, 1, 1);
     status = qsr_sae_create(l->spec, p->d_in, 0, false, pool, &l->sae, e);

@@ -112,6 +112,23 @@ said out "looks off: "
 expect 1 eval "given/${1##*/}" sparse --spec data.yaml --name y --quiet
 said out "1 of 2 evaluated on data"
 
+# One named twice is evaluated once; two results never go to one place.
+expect 0 eval sparse ./sparse --spec data.yaml --name twice --quiet
+mkdir below && cp -r "given/${1##*/}" below/sparse
+cd below
+expect 1 eval ../sparse ./sparse --spec ../data.yaml --out all --quiet
+said out "its results would go to all/sparse, as those of ../sparse do"
+cd ..
+
+# Inputs scaled by nobody knows what: no evaluation, whatever the activation; an export leaves it as unknown as it was.
+for run in "$afa" "$plain"; do
+    rm -rf unscaled && cp -r "$run/sae" unscaled
+    sed -i 's/"normalize_activations": "[a-z_]*"/"normalize_activations": "expected_average_only_in"/' unscaled/cfg.json
+    expect 2 eval unscaled --spec data.yaml --quiet
+    said err "scaled by a factor that is not in the files"
+done
+expect 0 export unscaled --to saelens still-unscaled
+
 # A different width is no SAE for this data.
 expect 2 eval sparse --spec data.yaml dataset.d_in=16 --name z
 said err "but the spec has a dataset of width 16"
