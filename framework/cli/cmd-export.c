@@ -118,9 +118,9 @@ static qsr_status read_back(const job *j, const json_t *extra, qsr_error *e)
     qsr_sae sae;
     qsr_probe probe;
     qsr_status status = qsr_pretrained_open(j->to, &p, e);
-    if (status || !extra) return status;
-    status = qsr_pretrained_make(&p, j->pool, &sae, e);
-    if (!status) {
+    if (status) return status;
+    if (extra) status = qsr_pretrained_make(&p, j->pool, &sae, e);
+    if (extra && !status) {
         status = qsr_probe_run(&sae, &probe, e);
         if (!status) status = qsr_probe_compare(&probe, json_object_get(extra, "probe"), p.weights_path, p.architecture, e);
         qsr_sae_free(&sae);

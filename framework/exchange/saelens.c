@@ -203,7 +203,10 @@ static void take_one_threshold(qsr_pretrained *p, qsr_tensor_file *f)
 {
     qsr_taken one, *all = &p->weights[QSR_THRESHOLD];
     qsr_tensor_file_scalar(f, "topk_threshold", &one);
-    if (!one.data) return;
+    if (!one.data || !p->weights[QSR_W_ENC].data) { /* without the encoder d_sae is but what cfg.json says: nothing is allocated by that */
+        qsr_taken_free(&one);
+        return;
+    }
     *all = (qsr_taken){qsr_block_raw(p->d_sae, sizeof(float)), p->d_sae, QSR_F32, one.not_finite ? p->d_sae : 0, 0, one.bad};
     if (!all->data) qsr_fail_nomem(&f->refused, "thresholds", p->d_sae * sizeof(float));
     for (size_t j = 0; all->data && j < p->d_sae; j++) all->data[j] = one.data[0];
@@ -245,6 +248,7 @@ static void take_finetuning(reading *r, qsr_tensor_file *f)
 static void take_zeros(qsr_pretrained *p, qsr_tensor_file *f)
 {
     qsr_taken *t = &p->weights[QSR_B_ENC];
+    if (!p->weights[QSR_W_ENC].data) return;
     *t = (qsr_taken){.data = qsr_block_alloc(p->d_sae, sizeof(float)), .count = p->d_sae, .dtype = QSR_F32};
     if (!t->data) qsr_fail_nomem(&f->refused, "b_enc", p->d_sae * sizeof(float));
 }
