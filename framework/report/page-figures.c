@@ -97,13 +97,12 @@ static bool put_zf(qsr_page *p, size_t setting, size_t number)
 {
     const qsr_study *s = &p->study;
     const qsr_record *record = qsr_study_example(s, &s->settings[setting]);
-    double width = qsr_study_number(s, &s->settings[setting], "sae.d_sae");
     qsr_token_table tokens;
     qsr_figure f;
     char name[32];
     if (!record || !qsr_plot_run_tokens(record, &tokens)) return false;
     snprintf(name, sizeof name, "zf-%zu", number);
-    qsr_figure_zf(&tokens, width >= 2 ? (uint64_t)width : 0, name, s->settings[setting].label, &f);
+    qsr_figure_zf(&tokens, qsr_plot_d_sae(s, &s->settings[setting]), name, s->settings[setting].label, &f);
     f.title.length = 0;
     qsr_text_add(&f.title, "ZF plot: %s", s->settings[setting].label);
     qsr_page_figure(p, &f);

@@ -82,7 +82,7 @@ bool qsr_plot_run_tokens(const qsr_record *record, qsr_token_table *ret)
 
 /* ---- of runs -------------------------------------------------------------------------------------------------------------- */
 
-static uint64_t d_sae_of(const qsr_study *s, const qsr_setting *setting)
+uint64_t qsr_plot_d_sae(const qsr_study *s, const qsr_setting *setting)
 {
     double width = qsr_study_number(s, setting, "sae.d_sae");
     return width >= 2 && width < 1e12 ? (uint64_t)width : 0;
@@ -109,7 +109,7 @@ size_t qsr_plot_violins(const qsr_study *s, qsr_violin *ret, size_t *ret_left_ou
         bool chosen = wanted < 2 || seen * (wanted - 1) >= n * (candidates - 1);
         seen++;
         if (!chosen || !qsr_plot_run_tokens(record, &tokens)) continue;
-        ret[n++] = qsr_violin_of(s->settings[i].label, largest_layer(&tokens), d_sae_of(s, &s->settings[i]));
+        ret[n++] = qsr_violin_of(s->settings[i].label, largest_layer(&tokens), qsr_plot_d_sae(s, &s->settings[i]));
         qsr_token_table_free(&tokens);
     }
     *ret_left_out = candidates - wanted;
@@ -148,7 +148,7 @@ static qsr_status run_zf(const qsr_study *s, const char *layer, qsr_figure *f, q
     if (!qsr_plot_run_tokens(record, &tokens))
         return qsr_fail(e, QSR_E_INPUT, "%s has no tokens.csv to draw", record->path);
     qsr_status status = layer ? choose_layer(&tokens, record->path, layer, e) : QSR_OK;
-    if (!status) qsr_figure_zf(&tokens, d_sae_of(s, only), "zf", record->cell, f);
+    if (!status) qsr_figure_zf(&tokens, qsr_plot_d_sae(s, only), "zf", record->cell, f);
     qsr_token_table_free(&tokens);
     return status;
 }

@@ -26,6 +26,7 @@ qsr_status qsr_plot_make(const qsr_plot_request *, qsr_figure *ret, qsr_error *e
 
 /* The tokens.csv of a run, and its half violin; false, and the reason logged as a warning unless the file is simply missing. */
 bool qsr_plot_run_tokens(const qsr_record *, qsr_token_table *ret);
+uint64_t qsr_plot_d_sae(const qsr_study *, const qsr_setting *); /* 0: not known */
 /* Of the settings' examples, at most QSR_FIGURE_VIOLINS, evenly chosen; `*ret_left_out` counts the others. */
 size_t qsr_plot_violins(const qsr_study *, qsr_violin *ret, size_t *ret_left_out);
 #endif

@@ -71,7 +71,7 @@ static void read_progress(qsr_watch *w, const qsr_record *r, size_t curve, qsr_w
     const char *path = qsr_path_join(&w->arena, r->path, "metrics.jsonl");
     json_t *line = last_line(path), *time = last_line(qsr_path_join(&w->arena, r->path, "timing.jsonl"));
     double step = number_of(line, "step");
-    run->step = step >= 0 ? (uint64_t)step + 1 : 0;
+    run->step = step >= 0 && step < 1e15 ? (uint64_t)step + 1 : 0;
     run->loss = number_of(line, "loss");
     run->l0 = number_of(line, "l0");
     run->dead = number_of(line, "dead");
