@@ -40,6 +40,13 @@ static void make_room(qsr_lines *l)
     l->text = qsr_xrealloc(l->text, l->capacity, 1);
 }
 
+static qsr_status too_long(const qsr_lines *l, qsr_error *e)
+{
+    return qsr_fail(e, QSR_E_INPUT, "%s:%llu: the line is longer than %zu bytes", l->path,
+                    (unsigned long long)l->number + 1, l->longest);
+}
+
+/* One byte more than the longest may be there until it is clear that it is the end's. */
 qsr_status qsr_lines_next(qsr_lines *l, qsr_error *e)
 {
     int c;
@@ -47,9 +54,7 @@ qsr_status qsr_lines_next(qsr_lines *l, qsr_error *e)
     l->torn = false;
     make_room(l);
     while ((c = getc_unlocked(l->file)) != EOF && c != '\n') {
-        if (l->length == l->longest)
-            return qsr_fail(e, QSR_E_INPUT, "%s:%llu: the line is longer than %zu bytes", l->path,
-                            (unsigned long long)l->number + 1, l->longest);
+        if (l->length > l->longest) return too_long(l, e);
         make_room(l);
         l->text[l->length++] = (char)c;
     }
@@ -57,6 +62,7 @@ qsr_status qsr_lines_next(qsr_lines *l, qsr_error *e)
     if (c == EOF && !l->length) return QSR_END;
     l->torn = c == EOF;
     if (l->length && l->text[l->length - 1] == '\r') l->length--;
+    if (l->length > l->longest) return too_long(l, e);
     l->text[l->length] = 0;
     l->number++;
     return QSR_OK;
