@@ -106,16 +106,15 @@ static void print_ranked(const qsr_latent_table *t, const ranked *order, const s
     qsr_table_row(&table, (const char *[]){"latent", "frequency", "mean", "max", "norm", "nearest", "cosine", "enc.dec",
                                            "most active on"});
     for (size_t i = 0; i < n; i++) {
-        size_t at = 0;
+        const size_t *at = bsearch(&order[i].latent, latents, n, sizeof *latents, by_size);
         char cell[8][32];
         const char *cells[9];
         qsr_text text = {0};
-        while (latents[at] != order[i].latent) at++;
         snprintf(cell[0], sizeof *cell, "%zu", order[i].latent);
         for (size_t c = 0; c < QSR_LATENT_NUMBERS; c++)
             qsr_number_text(t->number[order[i].latent][c], cell[c + 1], sizeof *cell);
         for (size_t c = 0; c < 8; c++) cells[c] = cell[c];
-        put_context(json_array_get(json_object_get(lines[at], "contexts"), 0), isatty(STDOUT_FILENO), &text);
+        put_context(json_array_get(json_object_get(lines[at - latents], "contexts"), 0), isatty(STDOUT_FILENO), &text);
         cells[8] = text.bytes;
         qsr_table_row(&table, cells);
         qsr_text_free(&text);
@@ -163,11 +162,12 @@ static int show_latents(const char *folder, const qsr_latent_table *t, const cha
     return QSR_EXIT_OK;
 }
 
-/* "max" is enough for max_activation; QSR_LATENT_NUMBERS: no such column. */
+/* "max" is enough for max_activation, and "nearest" means the cosine: the nearest latent's number orders nothing. QSR_LATENT_NUMBERS:
+ * no such column. */
 static size_t find_order(const char *name)
 {
     size_t c = 0;
-    while (c < QSR_LATENT_NUMBERS && (!*name || !qsr_starts_with(qsr_latent_columns[c], name))) c++;
+    while (c < QSR_LATENT_NUMBERS && (!*name || c == QSR_LATENT_NEAREST || !qsr_starts_with(qsr_latent_columns[c], name))) c++;
     return c;
 }
 

@@ -21,6 +21,15 @@ static void show_pair(void *ctx, const qsr_stability_pair *p, size_t done, size_
 
 /* ---- two decoders */
 
+/* What chooses among runs, or lays out their table. */
+static const char *option_of_tables(const qsr_args *args)
+{
+    static const char *const names[] = {"where", "rows", "format"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (qsr_args_has(args, names[i])) return names[i];
+    return NULL;
+}
+
 static int compare_two(const qsr_args *args, const qsr_stability_options *options)
 {
     qsr_decoder decoder[2] = {{0}};
@@ -113,6 +122,10 @@ static int run(qsr_args *args)
         return qsr_command_misused(&qsr_cmd_stability, "needs one folder of runs, or two runs, got %zu", args->n_words);
     if (qsr_args_count(args, "threads", 1, 1024, 0, &threads, &e))
         return qsr_command_misused(&qsr_cmd_stability, "%s", e.text);
+    const char *unused = args->n_words == 2 ? option_of_tables(args) : NULL;
+    if (unused)
+        return qsr_command_misused(&qsr_cmd_stability, "--%s goes with a folder of runs: two runs are matched as they are",
+                                   unused);
     const char *memory = qsr_args_value(args, "memory");
     if (memory && (!qsr_size_parse(memory, &options.memory) || !options.memory))
         return qsr_command_misused(&qsr_cmd_stability, "--memory is '%s', but must be a size such as 8GiB", memory);
@@ -134,7 +147,8 @@ const qsr_command qsr_cmd_stability = {
             "(max_cosine), and how far the pairing may be from the best (gap; 0 up to rounding).\n"
             "Each run's folder keeps the numbers in stability.json; `quasar table` then has them as\n"
             "stability.mcc and so on, and nothing is computed twice. Of two runs (or folders of SAEs),\n"
-            "which may have different numbers of latents, the numbers are printed and not kept.",
+            "which may have different numbers of latents, the numbers are printed and not kept; --where,\n"
+            "--rows and --format are for the table.",
     .options = (const qsr_arg_option[]){{"where", "K=V", "only runs whose parameter K is V; K=V,W: V or W; repeatable"},
                                         {"rows", "KEYS", "parameters that tell rows of the table apart"},
                                         {"format", "FORMAT", "text (default), csv, md, latex or json"},

@@ -97,6 +97,15 @@ latent  frequency  mean  max  norm  nearest  cosine  enc.dec  most active on
      2        0.5     2    2     2        1   -0.75    0.875
 END
 
+mkdir nearest
+cat >nearest/latents.csv <<'END'
+latent,frequency,nearest_latent,nearest_cosine
+0,0.5,1,-0.5
+1,0.5,0,0.5
+END
+expect 0 latents nearest --by nearest --top 1
+said out "     1        0.5     -    -     -        0     0.5        -" # by the cosine, not by the number of the other
+
 # Broken files are named with their line.
 echo '{"latent":5,"contexts":[]}' >hand/top_contexts.jsonl
 expect 2 latents hand

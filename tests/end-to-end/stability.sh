@@ -72,6 +72,10 @@ expect 2 stability nowhere
 expect 2 stability
 expect 2 stability runs runs runs
 expect 2 stability runs --memory little
+for words in "--where seed=1" "--rows k" "--format json"; do
+    expect 2 stability "$1" "$2" $words
+    said err "${words%% *} goes with a folder of runs: two runs are matched as they are"
+done
 expect 2 stability "$2" "$work"
 said err "holds no sae/sae_weights.safetensors"
 find runs -name stability.json -exec rm {} +
