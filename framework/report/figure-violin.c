@@ -124,6 +124,16 @@ static void draw_half(const violins *v, const half *h)
 
 /* ---- the figure -------------------------------------------------------------------------------------------------------------- */
 
+/* The label of a tic is a format to gnuplot: a percent sign is two. */
+static void put_tic_label(qsr_text *out, const char *label)
+{
+    qsr_text doubled = {0};
+    qsr_text_puts(&doubled, "");
+    for (const char *c = label; *c; c++) qsr_text_append(&doubled, *c == '%' ? "%%" : c, *c == '%' ? 2 : 1);
+    qsr_gnuplot_quote(out, doubled.bytes);
+    qsr_text_free(&doubled);
+}
+
 static void put_names(const violins *v)
 {
     qsr_figure *f = v->figure;
@@ -131,7 +141,7 @@ static void put_names(const violins *v)
     qsr_figure_set(f, "set %stics noenhanced", axis);
     for (size_t i = 0; i < v->n; i++) {
         qsr_text_add(&f->script, "set %stics %s(", axis, i ? "add " : "");
-        qsr_gnuplot_quote(&f->script, v->items[i].label);
+        put_tic_label(&f->script, v->items[i].label);
         qsr_text_add(&f->script, " %zu)\n", i + 1);
     }
     if (v->upright)

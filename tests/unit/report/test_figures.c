@@ -225,6 +225,26 @@ static void names_are_only_names(void **state)
     qsr_figure_free(&f);
 }
 
+/* gnuplot takes labels of tics for formats, which "50 % noise" is not. */
+static void percent_signs_stay_in_names_of_violins(void **state)
+{
+    (void)state;
+    if (!qsr_gnuplot_present()) skip();
+    qsr_token kept[64];
+    qsr_token_layer layer = {.layer = "", .n = 64, .kept = kept};
+    qsr_text picture = {0};
+    qsr_error e = {0};
+    qsr_figure f;
+    for (int i = 0; i < 64; i++) kept[i] = (qsr_token){.ztz = 10, .ftf = 9 - 0.01f * (float)i, .l_recon = 1 + 0.01f * (float)i};
+    const qsr_violin items[] = {qsr_violin_of("50 % noise %n", &layer, 64), qsr_violin_of("5 %% of k", &layer, 64)};
+    qsr_figure_violin(items, 2, false, "violin", &f);
+    if (qsr_figure_picture(&f, QSR_PICTURE_SVG, &picture, &e)) fail_msg("%s", e.text);
+    assert_non_null(strstr(picture.bytes, "50 % noise %n"));
+    assert_non_null(strstr(picture.bytes, "5 %% of k"));
+    qsr_text_free(&picture);
+    qsr_figure_free(&f);
+}
+
 static int clean(void **state)
 {
     (void)state;
@@ -238,6 +258,7 @@ int main(void)
         cmocka_unit_test(figures_are_as_they_were),   cmocka_unit_test(bounds_are_the_formula),
         cmocka_unit_test(many_points_are_counted),    cmocka_unit_test(what_does_not_go_together_is_refused),
         cmocka_unit_test(gnuplots_troubles_are_told), cmocka_unit_test(names_are_only_names),
+        cmocka_unit_test(percent_signs_stay_in_names_of_violins),
     };
     setenv("GNUTERM", "dumb", 1);
     setenv("LANG", "de_DE.UTF-8", 1);
