@@ -45,18 +45,28 @@ static bool allocate(qsr_cursor *c, size_t rows)
     return true;
 }
 
+static bool reads_directly(const qsr_dataset *data) { return data->info.rows_per_unit == 1; }
+
+static uint64_t units_of_window(const qsr_dataset *data, const qsr_data_options *options)
+{
+    uint64_t units = (uint64_t)options->buffer / data->rows_per_unit;
+    if (units < 1) units = 1;
+    return units > data->train_units ? data->train_units : units;
+}
+
+size_t qsr_cursor_window_rows(const qsr_dataset *data, const qsr_data_options *options)
+{
+    return reads_directly(data) ? 0 : (size_t)units_of_window(data, options) * data->rows_per_unit;
+}
+
 qsr_status qsr_cursor_create(const qsr_dataset *data, const qsr_data_options *options, qsr_cursor **ret, qsr_error *e)
 {
     qsr_cursor *c = qsr_xcalloc(1, sizeof *c);
-    size_t per_unit = data->rows_per_unit;
     *c = (qsr_cursor){
         .data = *data, .options = *options, .stop = {UINT64_MAX, 0, 0}, .looked = UINT64_MAX};
-    c->direct = data->info.rows_per_unit == 1;
-    uint64_t units = (uint64_t)options->buffer / per_unit;
-    if (units < 1) units = 1;
-    if (units > data->train_units) units = data->train_units;
-    c->window_units = units;
-    size_t rows = (size_t)units * per_unit;
+    c->direct = reads_directly(data);
+    c->window_units = units_of_window(data, options);
+    size_t rows = (size_t)c->window_units * data->rows_per_unit;
     if (rows > UINT32_MAX) {
         free(c);
         return qsr_fail_option(e, QSR_E_OPTION, "buffer", "buffer=%" PRId64 " rows exceed the limit of 2^32",

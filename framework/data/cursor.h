@@ -36,6 +36,8 @@ qsr_status qsr_cursor_excluded(qsr_cursor *, uint64_t rows, uint64_t *ret, qsr_e
  * beginning does not read it again. No more units are read than the rows lie in. */
 typedef void (*qsr_rows_taker)(void *arg, float *const *rows, size_t n);
 qsr_status qsr_cursor_sample(qsr_cursor *, uint64_t rows, qsr_rows_taker take, void *arg, qsr_error *e);
+/* Rows of each tap that a cursor over this dataset will hold; 0 where units are rows, which are read where they are wanted. */
+size_t qsr_cursor_window_rows(const qsr_dataset *, const qsr_data_options *);
 /* Bytes of the shuffle buffer it holds at most, all taps together, with what keeps it in order. */
 size_t qsr_cursor_bytes(const qsr_cursor *);
 /* Rows per epoch, without regard to a mask; UINT64_MAX: without end. */

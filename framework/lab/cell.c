@@ -369,7 +369,10 @@ void qsr_cell_pause(qsr_cell *c)
     qsr_learner *l = c->learner;
     if (c->over) return;
     qsr_status status = qsr_cell_checkpoint(c, &e);
-    if (!status && l->step == l->steps) status = qsr_store_sae(&c->store, l, &e);
+    if (!status && l->step == l->steps) {
+        qsr_learner_retire(l); /* first, since writing takes a transposed copy of a matrix */
+        status = qsr_store_sae(&c->store, l, &e);
+    }
     if (status) {
         qsr_cell_fail(c, &e);
         return;
@@ -379,7 +382,6 @@ void qsr_cell_pause(qsr_cell *c)
     c->summary->train_seconds = c->seconds;
     c->summary->tokens_per_second = c->seconds > 0 ? (double)((l->step - c->first_step) * l->batch) / c->seconds : 0;
     if (l->step == l->steps) {
-        qsr_learner_retire(l);
         c->summary->outcome = QSR_RUN_INTERRUPTED; /* unless it is evaluated, which comes next */
         snprintf(c->summary->reason, sizeof c->summary->reason, "trained, but not evaluated; the same command goes on");
     } else {

@@ -7,8 +7,6 @@
 #include "base/sizes.h"
 #include "data/cursor.h"
 
-enum { MOST_ROWS_AT_ONCE = 4096 };
-
 typedef struct {
     const qsr_run_options *options;
     qsr_dataset data;
@@ -104,7 +102,7 @@ static qsr_status allocate_rows(group *g, qsr_error *e)
 {
     g->chunk = 1;
     for (size_t i = 0; i < g->n; i++)
-        if (!g->cells[i].over) g->chunk = qsr_max_size(g->chunk, qsr_min_size(g->cells[i].learner->batch, MOST_ROWS_AT_ONCE));
+        if (!g->cells[i].over) g->chunk = qsr_max_size(g->chunk, qsr_min_size(g->cells[i].learner->batch, QSR_ROWS_AT_ONCE));
     g->rows = qsr_xcalloc(g->data.n_taps, sizeof *g->rows);
     for (size_t tap = 0; tap < g->data.n_taps; tap++) {
         g->rows[tap] = qsr_block_raw(g->chunk, g->data.d_in * sizeof(float));

@@ -4,6 +4,9 @@
 #define QSR_LAB_GROUP_H
 #include "lab/cell.h"
 
+/* Rows of the stream that are read at once, at most; not part of the arithmetic. */
+enum { QSR_ROWS_AT_ONCE = 4096 };
+
 /* All of the cells' streams are equal (qsr_dataset_stream_key). Errors before the first step of all of them are returned, with
  * nothing new on disk; afterwards every cell has its outcome. */
 qsr_status qsr_group_run(const qsr_spec *const *specs, qsr_run_summary *const *summaries, size_t n, const qsr_run_options *,

@@ -6,6 +6,8 @@
 
 #include "base/log.h"
 #include "base/sizes.h"
+#include "data/cursor.h"
+#include "plugin/instance.h"
 
 size_t qsr_plan_default_memory(void)
 {
@@ -18,34 +20,60 @@ size_t qsr_plan_default_memory(void)
     return kib ? (size_t)kib * 1024 / 10 * 7 : (size_t)4 << 30;
 }
 
-/* Weights, gradients and two moments, and the packed encoder; the batch thrice (raw, x, xhat), and what of it waits for the weight gradients, with its
- * codes; per thread a block of pre-activations and a code of half density. */
+size_t qsr_plan_kept(const qsr_spec *spec, size_t d_in)
+{
+    size_t kept = 0, d_sae = (size_t)spec->sae.d_sae;
+    const qsr_plugin *plugin = spec->activation.plugin;
+    qsr_shape shape = {.struct_size = sizeof shape, .d_in = d_in, .d_sae = d_sae, .batch_rows = (size_t)spec->train.batch,
+                       .dead_after = spec->train.dead_after};
+    qsr_made *made = NULL;
+    if (d_in == 0 || qsr_made_create(plugin, &shape, spec->activation.values, spec->seed, NULL, &made, NULL)) return 0;
+    const qsr_selector_ops *ops = qsr_made_extension(made, QSR_EXT_SELECTOR);
+    qsr_selection rule = {.struct_size = sizeof rule};
+    if (ops && qsr_made_finish(made, ops->get(made->instance, QSR_TRAIN, &rule), NULL) == QSR_OK) kept = qsr_min_size(rule.k, d_sae);
+    qsr_made_free(made);
+    return kept;
+}
+
+/* Entries of codes that are in memory together, at most: those of the blocks that threads work on, or those that wait for the weight
+ * gradients. Rows that decide together begin with all positive pre-activations, which are half of them. */
+static size_t entries_held(const qsr_spec *spec, size_t kept, size_t waiting, size_t at_work)
+{
+    size_t half = qsr_max_size((size_t)spec->sae.d_sae / 2, 1);
+    bool all = !kept || spec->activation.plugin->caps & QSR_CAP_ROWS_COUPLED;
+    size_t wait = qsr_min_size(QSR_WAITING_ENTRIES, waiting * (kept ? kept : half));
+    return qsr_max_size(wait, at_work * (all ? half : kept));
+}
+
+enum { ENTRY_BYTES = 30 }; /* latent, value, their gradients, the same in latent order, some room */
+
+/* Weights, gradients and two moments, and the packed encoder; the batch thrice (raw, x, xhat), and what of it waits for the weight
+ * gradients, with its codes; per thread a block of pre-activations and of codes. */
 size_t qsr_plan_cell_bytes(const qsr_spec *spec, size_t d_in, unsigned threads)
 {
-    size_t d_sae = (size_t)spec->sae.d_sae, batch = (size_t)spec->train.batch;
+    size_t d_sae = (size_t)spec->sae.d_sae, batch = (size_t)spec->train.batch, kept = qsr_plan_kept(spec, d_in);
     if (d_in == 0) d_in = qsr_max_size(d_sae / 8, 1);
     size_t rows = qsr_block_rows(batch);
     size_t waiting = qsr_min_size(batch, qsr_max_size(threads, QSR_BLOCKS_IN_FLIGHT) * rows);
-    size_t codes = qsr_min_size(QSR_WAITING_ENTRIES, qsr_max_size(waiting / 16, threads * rows / 2) * d_sae) * 20;
-    return 9 * d_in * d_sae * sizeof(float) + (3 * batch + 2 * waiting) * d_in * sizeof(float) + threads * rows * d_sae * 8 + codes;
+    return 9 * d_in * d_sae * sizeof(float) + (3 * batch + 2 * waiting) * d_in * sizeof(float) + threads * rows * d_sae * 8 +
+           entries_held(spec, kept, waiting, qsr_min_size(batch, threads * rows)) * ENTRY_BYTES;
 }
-
-static size_t shuffle_bytes(const qsr_spec *spec, size_t d_in) { return (size_t)spec->data.buffer * d_in * sizeof(float); }
 
 /* d_in of each cell, from one opening of its dataset per stream; 0 where that fails (the group will say why). */
 typedef struct {
-    const char *key;
+    const char *key, *tap;
     size_t d_in, index;
+    size_t window; /* rows that a shuffle buffer holds of a tap */
     bool taken;
 } keyed_cell;
 
-static size_t width_of(const qsr_spec *spec, const qsr_run_options *options)
+static void look_at_data(const qsr_spec *spec, const qsr_run_options *options, keyed_cell *c)
 {
     qsr_dataset data;
-    if (qsr_dataset_open(spec, options->pool, &data, NULL)) return 0;
-    size_t d_in = data.d_in;
+    if (qsr_dataset_open(spec, options->pool, &data, NULL)) return;
+    c->d_in = data.d_in;
+    c->window = qsr_cursor_window_rows(&data, &spec->data);
     qsr_dataset_close(&data);
-    return d_in;
 }
 
 /* Cells that can share a stream have equal keys; without taps in the plugin, equal taps too. */
@@ -90,20 +118,29 @@ static void warn_of_size(const qsr_spec *spec, size_t bytes, size_t memory)
                 qsr_size_text(memory, may, sizeof may));
 }
 
+/* Each tap of a stream has a shuffle buffer, and rows on their way to the cells. Nothing for a cell that shares the tap of one of those
+ * before it in the group. */
+static size_t tap_bytes(const qsr_spec *spec, const keyed_cell *cells, const size_t *group, size_t n, const keyed_cell *c)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(cells[group[i]].tap, c->tap) == 0) return 0;
+    return (c->window + qsr_min_size((size_t)spec->train.batch, QSR_ROWS_AT_ONCE)) * c->d_in * sizeof(float);
+}
+
 static void cut(const qsr_spec *const *specs, const keyed_cell *cells, const size_t *order, size_t first, size_t last,
                 unsigned threads, qsr_plan *plan)
 {
     for (size_t i = first; i < last; i++) {
         const keyed_cell *c = &cells[order[i]];
-        size_t bytes = qsr_plan_cell_bytes(specs[c->index], c->d_in, threads);
+        const qsr_spec *spec = specs[c->index];
+        size_t cell = qsr_plan_cell_bytes(spec, c->d_in, threads);
+        qsr_plan_group *g = plan->n ? &plan->groups[plan->n - 1] : NULL;
         bool other = i == first || strcmp(c->key, cells[order[i - 1]].key) != 0;
-        bool full = !other && plan->groups[plan->n - 1].bytes + bytes > plan->memory;
-        if (other || full) {
-            put_cell(plan, c->index, bytes + shuffle_bytes(specs[c->index], c->d_in), true);
-            warn_of_size(specs[c->index], plan->groups[plan->n - 1].bytes, plan->memory);
-        } else {
-            put_cell(plan, c->index, bytes, false);
-        }
+        size_t bytes = cell + tap_bytes(spec, cells, g ? g->cells : NULL, other ? 0 : g->n, c);
+        bool full = !other && g->bytes + bytes > plan->memory;
+        if (full) bytes = cell + tap_bytes(spec, cells, NULL, 0, c);
+        put_cell(plan, c->index, bytes, other || full);
+        if (other || full) warn_of_size(spec, bytes, plan->memory);
     }
 }
 
@@ -113,11 +150,11 @@ void qsr_plan_make(const qsr_spec *const *specs, size_t n, const qsr_run_options
     keyed_cell *cells = qsr_xcalloc(n, sizeof *cells);
     size_t *order = qsr_xcalloc(n, sizeof *order), first = 0, last = n;
     *ret = (qsr_plan){.memory = options->memory ? options->memory : qsr_plan_default_memory()};
-    for (size_t i = 0; i < n; i++) cells[i] = (keyed_cell){.key = key_of(specs[i], &arena), .index = i};
+    for (size_t i = 0; i < n; i++) cells[i] = (keyed_cell){.key = key_of(specs[i], &arena), .tap = qsr_dataset_tap_key(specs[i], &arena), .index = i};
     for (size_t i = 0; (n > 1 || exact) && i < n; i++) {
         for (size_t j = 0; j < i && !cells[i].d_in; j++)
-            if (strcmp(cells[i].key, cells[j].key) == 0) cells[i].d_in = cells[j].d_in;
-        if (!cells[i].d_in) cells[i].d_in = width_of(specs[i], options);
+            if (strcmp(cells[i].key, cells[j].key) == 0) cells[i].d_in = cells[j].d_in, cells[i].window = cells[j].window;
+        if (!cells[i].d_in) look_at_data(specs[i], options, &cells[i]);
     }
     ret->d_in = qsr_xcalloc(n, sizeof *ret->d_in);
     for (size_t i = 0; i < n; i++) ret->d_in[i] = cells[i].d_in;

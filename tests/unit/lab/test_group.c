@@ -7,6 +7,7 @@
 #include "../bench.h"
 #include "base/fs.h"
 #include "format/npy.h"
+#include "lab/plan.h"
 #include "lab/run.h"
 
 static const char *const result_files[] = {"metrics.jsonl", "result.json", "tokens.csv", "latents.csv", "top_contexts.jsonl", "sae/sae_weights.safetensors"};
@@ -135,6 +136,66 @@ static void a_group_that_fails_late_leaves_no_error_behind(void **state)
     qsr_arena_free(&arena);
 }
 
+/* ---- the plan ---------------------------------------------------------------------------------------------------- */
+
+static qsr_spec *planned(const char *dataset, const char *activation)
+{
+    return bench_spec("name: plan\ndataset: {plugin: %s, d_in: 12, buffer: 500}\nsae: {d_sae: 3000}\n"
+                      "activation: {plugin: %s}\ntrain: {tokens: 400, batch: 50}\neval: {tokens: 300}\n",
+                      dataset, activation);
+}
+
+static size_t bytes_of_group(const qsr_spec *const *specs, size_t n)
+{
+    qsr_plan plan;
+    qsr_plan_make(specs, n, &(qsr_run_options){.pool = bench_pool(2), .memory = (size_t)1 << 40}, true, &plan);
+    assert_int_equal(plan.n, 1);
+    size_t bytes = plan.groups[0].bytes;
+    qsr_plan_free(&plan);
+    return bytes;
+}
+
+static void memory_is_that_of_cells_and_one_window_per_tap(void **state)
+{
+    (void)state;
+    const qsr_spec *specs[] = {planned("counted, units: 300, index: false, rows_per_unit: 5", "topk, k: 3"),
+                               planned("counted, units: 300, index: false, rows_per_unit: 5", "relu")};
+    const qsr_spec *rows = planned("synthetic, features: 20", "topk, k: 3");
+    size_t cell[2] = {qsr_plan_cell_bytes(specs[0], 12, 2), qsr_plan_cell_bytes(specs[1], 12, 2)};
+    assert_int_equal(bytes_of_group(specs, 1), cell[0] + (500 + 50) * 12 * sizeof(float));
+    assert_int_equal(bytes_of_group(specs, 2), cell[0] + cell[1] + (500 + 50) * 12 * sizeof(float));
+    assert_int_equal(bytes_of_group(&rows, 1), cell[0] + 50 * 12 * sizeof(float)); /* rows are read where they are wanted */
+    qsr_spec_free((qsr_spec *)(uintptr_t)rows);
+    for (size_t i = 0; i < 2; i++) qsr_spec_free((qsr_spec *)(uintptr_t)specs[i]);
+}
+
+static void a_rule_says_how_many_latents_are_kept(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *activation;
+        size_t kept;
+    } cases[] = {{"topk, k: 3", 3}, {"batchtopk, k: 7", 7}, {"relu", 0}, {"topafa", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qsr_spec *spec = planned("synthetic, features: 20", cases[i].activation);
+        assert_int_equal(qsr_plan_kept(spec, 12), cases[i].kept);
+        qsr_spec_free(spec);
+    }
+}
+
+static void threads_hold_dense_codes_of_their_own(void **state)
+{
+    (void)state;
+    qsr_spec *dense = planned("synthetic, features: 20", "relu"), *sparse = planned("synthetic, features: 20", "topk, k: 3");
+    dense->train.batch = sparse->train.batch = 1 << 20;
+    size_t rows = qsr_block_rows(1 << 20), per_thread = rows * 3000 * 8, codes = rows * 1500 * 30;
+    size_t more = qsr_plan_cell_bytes(dense, 12, 65) - qsr_plan_cell_bytes(dense, 12, 64);
+    assert_int_equal(more, per_thread + codes + 2 * rows * 12 * sizeof(float));
+    assert_true(qsr_plan_cell_bytes(sparse, 12, 65) - qsr_plan_cell_bytes(sparse, 12, 64) < more / 2);
+    qsr_spec_free(dense);
+    qsr_spec_free(sparse);
+}
+
 int main(void)
 {
     setenv("QUASAR_LOG", "none", 0);
@@ -143,6 +204,9 @@ int main(void)
         cmocka_unit_test(a_stop_before_the_evaluation_is_an_interruption),
         cmocka_unit_test(a_missing_input_is_noticed),
         cmocka_unit_test(a_group_that_fails_late_leaves_no_error_behind),
+        cmocka_unit_test(memory_is_that_of_cells_and_one_window_per_tap),
+        cmocka_unit_test(a_rule_says_how_many_latents_are_kept),
+        cmocka_unit_test(threads_hold_dense_codes_of_their_own),
     };
     int failures = cmocka_run_group_tests_name("groups of cells", tests, NULL, NULL);
     if (!getenv("KEEP")) qsr_remove_tree(test_folder(), NULL);
