@@ -56,6 +56,7 @@ static const char *place_of(court *c, const qsr_pretrained *p, const char *name)
     if (c->o->out && is_alone(c)) return c->o->out;
     if (c->o->out) {
         while (*path == '/' || qsr_starts_with(path, "./") || qsr_starts_with(path, "../")) path += *path == '/' ? 1 : path[1] == '/' ? 2 : 3;
+        for (const char *up; (up = strstr(path, "/../"));) path = up + strlen("/../"); /* never out of `out` again */
         return qsr_path_join(arena, c->o->out, path);
     }
     const char *folder = qsr_loaded_folder(p, arena), *base = qsr_path_base(p->weights_path);

@@ -118,6 +118,8 @@ mkdir below && cp -r "given/${1##*/}" below/sparse
 cd below
 expect 1 eval ../sparse ./sparse --spec ../data.yaml --out all --quiet
 said out "its results would go to all/sparse, as those of ../sparse do"
+expect 1 eval ./sparse ../below/../sparse --spec ../data.yaml --out all --rerun --quiet
+said out "its results would go to all/sparse, as those of ./sparse do"
 cd ..
 
 # Inputs scaled by nobody knows what: no evaluation, whatever the activation; an export leaves it as unknown as it was.
