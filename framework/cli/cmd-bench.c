@@ -1,6 +1,5 @@
 /* `quasar bench`: the time of a training step, phase by phase, against the one dense product it cannot avoid. */
-#include <stdlib.h>
-
+#include "base/text.h"
 #include "cli/bench-print.h"
 #include "cli/bench-table.h"
 #include "cli/command.h"
@@ -84,9 +83,8 @@ static int run_on(qsr_pool *pool, qsr_args *args, const qsr_bench_options *optio
 static bool read_dead(const qsr_args *args, double *ret)
 {
     const char *word = qsr_args_value(args, "dead");
-    char *end = NULL;
-    *ret = word ? strtod(word, &end) : 0;
-    return !word || (*word && !*end && *ret >= 0 && *ret <= 1);
+    *ret = 0;
+    return !word || (qsr_parse_real(word, ret) && *ret >= 0 && *ret <= 1);
 }
 
 static int run(qsr_args *args)

@@ -26,6 +26,7 @@ done
 expect 2 bench small.yaml --table
 said err "has its own specs"
 expect 2 bench small.yaml --dead 1.5
+expect 2 bench small.yaml --dead nan
 said err "not a share between 0 and 1"
 [ "$(ls)" = "$(printf 'err\nout\nsmall.yaml')" ] || fail "bench left something behind: $(ls)"
 expect 2 bench small.yaml activation.k=49
