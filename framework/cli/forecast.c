@@ -58,7 +58,7 @@ void qsr_forecast_print(const qsr_forecast *f, const qsr_spec *const *cells, con
     }
     printf("%zu of %zu would be trained in %s/%s: at most about %s of disk, %s in the end\n", f->trained, f->n, o->out,
            cells[0]->name, qsr_size_text(f->disk, disk, sizeof disk), qsr_size_text(f->left, left, sizeof left));
-    printf("about %s in steps, roughly: %.3g products of batch x d_in x d_sae each, at %.0f GFLOP/s now; what the dataset takes (a\n"
+    printf("about %s in steps, roughly: %.1f products of batch x d_in x d_sae each, at %.0f GFLOP/s now; what the dataset takes (a\n"
            "language model's pass) is not known before it runs. Nothing was created.\n",
-           qsr_duration_text(f->seconds, time, sizeof time), QSR_STEP_PRODUCTS, f->flops / 1e9);
+           qsr_duration_text(f->seconds, time, sizeof time), f->products, f->flops / 1e9);
 }

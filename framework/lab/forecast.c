@@ -88,6 +88,13 @@ static qsr_would decide(const qsr_survey_cell *c, unsigned rerun)
     }
 }
 
+double qsr_forecast_products(const qsr_spec *spec, size_t d_in)
+{
+    double d_sae = (double)spec->sae.d_sae, kept = (double)qsr_plan_kept(spec, d_in);
+    if (kept == 0) kept = d_sae / 4;
+    return 1 + 12 * kept / d_sae + 80 / (double)qsr_max_size(d_in, 1) + 128 / (double)spec->train.batch;
+}
+
 /* What `steps` more of it take. */
 static void foresee_cost(qsr_forecast *f, size_t index, const qsr_spec *spec, uint64_t steps, unsigned threads)
 {
@@ -97,7 +104,8 @@ static void foresee_cost(qsr_forecast *f, size_t index, const qsr_spec *spec, ui
     foresee_disk(spec, c);
     c->steps = steps;
     double product = 2.0 * (double)spec->train.batch * (double)c->d_in * (double)spec->sae.d_sae;
-    c->seconds = f->flops > 0 ? (double)steps * product * QSR_STEP_PRODUCTS / f->flops : 0;
+    c->products = qsr_forecast_products(spec, c->d_in);
+    c->seconds = f->flops > 0 ? (double)steps * product * c->products / f->flops : 0;
 }
 
 static void foresee(qsr_forecast *f, size_t index, const qsr_spec *spec, const qsr_run_options *o)
@@ -118,6 +126,7 @@ static void foresee(qsr_forecast *f, size_t index, const qsr_spec *spec, const q
 static void sum_up(qsr_forecast *f)
 {
     size_t largest = 0;
+    double steps = 0;
     for (size_t i = 0; i < f->n; i++) {
         const qsr_forecast_cell *c = &f->cells[i];
         if (c->would != QSR_WOULD_TRAIN && c->would != QSR_WOULD_RESUME) continue;
@@ -125,8 +134,11 @@ static void sum_up(qsr_forecast *f)
         f->disk += c->disk;
         f->left += c->left;
         f->seconds += c->seconds;
+        f->products += c->products * (double)c->steps;
+        steps += (double)c->steps;
         largest = qsr_max_size(largest, c->checkpoint);
     }
+    if (steps > 0) f->products /= steps;
     f->disk += largest;
 }
 

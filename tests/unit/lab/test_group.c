@@ -2,12 +2,13 @@
  * alone. */
 #include "../unit.h"
 
+#include <math.h>
 #include <unistd.h>
 
 #include "../bench.h"
 #include "base/fs.h"
 #include "format/npy.h"
-#include "lab/plan.h"
+#include "lab/forecast.h"
 #include "lab/run.h"
 
 static const char *const result_files[] = {"metrics.jsonl", "result.json", "tokens.csv", "latents.csv", "top_contexts.jsonl", "sae/sae_weights.safetensors"};
@@ -196,6 +197,29 @@ static void threads_hold_dense_codes_of_their_own(void **state)
     qsr_spec_free(sparse);
 }
 
+/* Measured by `quasar bench` with full products, in products of the batch. */
+static void steps_cost_what_was_measured(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t d_in, d_sae, batch;
+        int k;
+        double products;
+    } cases[] = {{768, 12288, 4096, 32, 1.11}, {256, 2048, 1024, 32, 1.54}, {64, 512, 256, 16, 4.3}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qsr_spec *spec = bench_spec("dataset: {plugin: synthetic}\nactivation: {plugin: topk, k: %d}\nsae: {d_sae: %zu}\n"
+                                    "train: {tokens: 100000, batch: %zu}\neval: {tokens: 300}\n", cases[i].k, cases[i].d_sae, cases[i].batch);
+        double foreseen = qsr_forecast_products(spec, cases[i].d_in) / cases[i].products;
+        assert_true(foreseen > 0.7 && foreseen < 1.3);
+        qsr_spec_free(spec);
+    }
+    qsr_spec *unknown = planned("synthetic, features: 20", "relu"), *known = planned("synthetic, features: 20", "topk, k: 3");
+    assert_true(qsr_forecast_products(unknown, 12) > qsr_forecast_products(known, 12));
+    assert_true(isfinite(qsr_forecast_products(known, 0))); /* a dataset that cannot be opened */
+    qsr_spec_free(unknown);
+    qsr_spec_free(known);
+}
+
 int main(void)
 {
     setenv("QUASAR_LOG", "none", 0);
@@ -207,6 +231,7 @@ int main(void)
         cmocka_unit_test(memory_is_that_of_cells_and_one_window_per_tap),
         cmocka_unit_test(a_rule_says_how_many_latents_are_kept),
         cmocka_unit_test(threads_hold_dense_codes_of_their_own),
+        cmocka_unit_test(steps_cost_what_was_measured),
     };
     int failures = cmocka_run_group_tests_name("groups of cells", tests, NULL, NULL);
     if (!getenv("KEEP")) qsr_remove_tree(test_folder(), NULL);
