@@ -213,7 +213,11 @@ static void a_growing_cache_can_be_read(void **state)
         _exit(qsr_cache_job_open(&(const qsr_spec *){spec}, 1, &options, &job, &problems, &e) ||
               qsr_cache_job_run(&job, &e));
     }
-    while (!qsr_cache_exists(folder)) usleep(1000);
+    int code = 0;
+    while (!qsr_cache_exists(folder)) {
+        if (waitpid(child, &code, WNOHANG) == child) fail_msg("the writer ended (state %d) before it began", code);
+        usleep(1000);
+    }
     qsr_spec *from = cached_spec(folder, ", buffer: 500"),
              *live = live_spec("counted, d_in: 12, index: false, units: 20000, buffer: 500");
     qsr_dataset cached, direct;
@@ -227,7 +231,6 @@ static void a_growing_cache_can_be_read(void **state)
     if (qsr_dataset_read(&cached, units, 20000, got, &e)) fail_msg("%s", e.text);
     assert_ok(qsr_dataset_read(&direct, units, 20000, want, NULL));
     assert_memory_equal(got, want, 20000 * 12 * sizeof *got);
-    int code;
     assert_int_equal(waitpid(child, &code, 0), child);
     assert_int_equal(code, 0);
     qsr_dataset_close(&cached);
