@@ -53,14 +53,15 @@ static const char *metric_cell(const qsr_judgement *item, const char *name, char
 static void print_table(const qsr_judgements *all)
 {
     static const char *const held[] = {"?", "yes", "NO"};
-    qsr_table t = {.columns = 7, .right = 0x3c};
-    qsr_table_row(&t, (const char *const[]){"SAE", "outcome", "l0", "nmse", "fvu", "silent", "held out"});
+    qsr_table t = {.columns = 8, .right = 0x7c};
+    qsr_table_row(&t, (const char *const[]){"SAE", "outcome", "l0", "nmse", "fvu", "silent", "ce rec. zero", "held out"});
     for (size_t i = 0; i < all->count; i++) {
         const qsr_judgement *item = &all->items[i];
-        char l0[32], nmse[32], fvu[32], silent[32];
+        char l0[32], nmse[32], fvu[32], silent[32], recovered[32];
         qsr_table_row(&t, (const char *const[]){item->path, qsr_judged_outcome_names[item->outcome], metric_cell(item, "l0", l0, sizeof l0),
                                                 metric_cell(item, "nmse", nmse, sizeof nmse), metric_cell(item, "fvu", fvu, sizeof fvu),
                                                 metric_cell(item, "silent_fraction", silent, sizeof silent),
+                                                metric_cell(item, "ce_recovered_zero", recovered, sizeof recovered),
                                                 item->outcome == QSR_JUDGED_DONE ? held[item->held_out] : NULL});
     }
     qsr_table_print(&t, 0, stdout);

@@ -237,14 +237,27 @@ static void read_record(qsr_archive *a, const char *folder)
     if (record->state == QSR_RECORD_BROKEN) qsr_log(QSR_LOG_WARNING, "%s is broken: %s", record->folder, record->reason);
 }
 
+static bool has_file(qsr_archive *a, const char *path, const char *name)
+{
+    struct stat about;
+    return stat(qsr_path_join(&a->arena, path, name), &about) == 0 && S_ISREG(about.st_mode);
+}
+
+/* What `quasar eval` left beside an autoencoder of another program: no run. */
+static bool is_evaluation(qsr_archive *a, const char *path)
+{
+    json_t *root = NULL;
+    if (qsr_json_read(qsr_path_join(&a->arena, path, "result.json"), JSON_BYTES, &root, NULL)) return false;
+    const char *status = json_string_value(json_object_get(root, "status"));
+    const bool evaluated = status && strcmp(status, "evaluated") == 0;
+    json_decref(root);
+    return evaluated;
+}
+
 static bool is_run_folder(qsr_archive *a, const char *path)
 {
-    static const char *const signs[] = {"manifest.json", "result.json", "spec.yaml"};
-    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
-        struct stat about;
-        if (stat(qsr_path_join(&a->arena, path, signs[i]), &about) == 0 && S_ISREG(about.st_mode)) return true;
-    }
-    return false;
+    if (has_file(a, path, "manifest.json") || has_file(a, path, "spec.yaml")) return true;
+    return has_file(a, path, "result.json") && !is_evaluation(a, path);
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }

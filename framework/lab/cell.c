@@ -371,7 +371,7 @@ void qsr_cell_pause(qsr_cell *c)
     qsr_status status = qsr_cell_checkpoint(c, &e);
     if (!status && l->step == l->steps) {
         qsr_learner_retire(l); /* first, since writing takes a transposed copy of a matrix */
-        status = qsr_store_sae(&c->store, l, &e);
+        status = qsr_store_sae(&c->store, l, c->data, c->tap, &e);
     }
     if (status) {
         qsr_cell_fail(c, &e);
@@ -380,7 +380,8 @@ void qsr_cell_pause(qsr_cell *c)
     c->summary->steps = l->step;
     c->summary->tokens = l->step * l->batch;
     c->summary->train_seconds = c->seconds;
-    c->summary->tokens_per_second = c->seconds > 0 ? (double)((l->step - c->first_step) * l->batch) / c->seconds : 0;
+    c->summary->data_seconds = c->data_seconds ? *c->data_seconds : 0;
+    c->summary->tokens_now = (l->step - c->first_step) * l->batch;
     if (l->step == l->steps) {
         c->summary->outcome = QSR_RUN_INTERRUPTED; /* unless it is evaluated, which comes next */
         snprintf(c->summary->reason, sizeof c->summary->reason, "trained, but not evaluated; the same command goes on");
@@ -440,6 +441,6 @@ int64_t qsr_cell_layer(const qsr_spec *spec, const qsr_dataset *data, size_t tap
         break;
     }
     const qsr_source_ops *source = layer < 0 ? qsr_made_extension(data->made, QSR_EXT_SOURCE) : NULL;
-    const char *text = source ? source->option(data->made->instance, tap, "hook.layer") : NULL;
+    const char *text = source ? source->option(data->made->instance, data->first_tap + tap, "hook.layer") : NULL;
     return text && !qsr_parse_int(text, &layer) ? -1 : layer;
 }

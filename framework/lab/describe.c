@@ -48,6 +48,14 @@ static json_t *describe_architecture(const qsr_learner *l)
 
 /* ---- where its rows came from ------------------------------------------------------------------------------------------- */
 
+/* The spec's own dataset options, or where rows were stored, those of the dataset that made them. */
+typedef struct {
+    const qsr_spec *spec;
+    const qsr_dataset *data;
+    size_t tap;
+    const qsr_source_ops *source; /* or NULL */
+} origin;
+
 static const void *option_of(const qsr_spec *spec, const char *name, uint32_t type)
 {
     const qsr_plugin *plugin = spec->dataset.plugin;
@@ -57,10 +65,28 @@ static const void *option_of(const qsr_spec *spec, const char *name, uint32_t ty
     return NULL;
 }
 
-static const char *text_of(const qsr_spec *spec, const char *name)
+static const char *source_text(const origin *o, const char *name)
 {
-    const char *const *text = option_of(spec, name, QSR_OPT_STRING);
-    return text ? *text : NULL;
+    return o->source ? o->source->option(o->data->made->instance, o->data->first_tap + o->tap, name) : NULL;
+}
+
+static const char *text_of(const origin *o, const char *name)
+{
+    const char *told = source_text(o, name);
+    const char *const *text = option_of(o->spec, name, QSR_OPT_STRING);
+    const qsr_strings *texts = option_of(o->spec, name, QSR_OPT_STRINGS);
+    if (told) return told;
+    if (text) return *text;
+    return texts && texts->count == 1 ? texts->items[0] : NULL;
+}
+
+/* -1: not known. */
+static int64_t count_of(const origin *o, const char *name)
+{
+    const char *told = source_text(o, name);
+    const int64_t *value = option_of(o->spec, name, QSR_OPT_INT);
+    int64_t n = value ? *value : -1;
+    return told && !qsr_parse_int(told, &n) ? -1 : n;
 }
 
 /* The last part of a path: where a folder lies on this machine is nobody's business. */
@@ -82,24 +108,24 @@ static void put_convention(json_t *metadata, const char *convention)
     json_object_set_new(metadata, "model_from_pretrained_kwargs", arguments);
 }
 
-static void put_place(json_t *metadata, const qsr_spec *spec)
+static void put_place(json_t *metadata, const origin *o)
 {
-    const char *site = text_of(spec, "hook.site"), *convention = text_of(spec, "convention");
-    const int64_t *layer = option_of(spec, "hook.layer", QSR_OPT_INT), *context = option_of(spec, "context", QSR_OPT_INT);
+    const char *site = text_of(o, "hook.site"), *convention = text_of(o, "convention");
+    const int64_t layer = count_of(o, "hook.layer"), context = count_of(o, "context");
     char hook[160];
-    put_base(metadata, "model_name", text_of(spec, "model"));
-    if (site && layer) {
-        snprintf(hook, sizeof hook, "blocks.%" PRId64 ".hook_%s", *layer, site);
+    put_base(metadata, "model_name", text_of(o, "model"));
+    if (site && layer >= 0) {
+        snprintf(hook, sizeof hook, "blocks.%" PRId64 ".hook_%s", layer, site);
         put_text(metadata, "hook_name", hook);
         put_text(metadata, "model_class_name", "HookedTransformer");
         json_object_set_new(metadata, "hook_head_index", json_null());
     }
-    if (context) {
-        put_count(metadata, "context_size", (uint64_t)*context);
+    if (context > 0) {
+        put_count(metadata, "context_size", (uint64_t)context);
         json_object_set_new(metadata, "prepend_bos", json_false()); /* contexts are cut from the tokens as they are */
-        json_object_set_new(metadata, "seqpos_slice", json_pack("[I, n]", (json_int_t)spec->data.skip_first));
+        json_object_set_new(metadata, "seqpos_slice", json_pack("[I, n]", (json_int_t)o->spec->data.skip_first));
     }
-    put_base(metadata, "dataset_path", text_of(spec, "tokens"));
+    put_base(metadata, "dataset_path", text_of(o, "tokens") ? text_of(o, "tokens") : text_of(o, "text"));
     if (convention) put_convention(metadata, convention);
 }
 
@@ -124,13 +150,14 @@ static json_t *describe_origin(const qsr_learner *l)
     return quasar;
 }
 
-qsr_status qsr_describe_sae(const qsr_learner *l, json_t **ret, qsr_error *e)
+qsr_status qsr_describe_sae(const qsr_learner *l, const qsr_dataset *data, size_t tap, json_t **ret, qsr_error *e)
 {
+    const origin o = {l->spec, data, tap, qsr_made_extension(data->made, QSR_EXT_SOURCE)};
     qsr_probe probe;
     qsr_status status = qsr_probe_run(&l->sae, &probe, e);
     if (status) return status;
     json_t *metadata = json_object(), *quasar = describe_origin(l);
-    put_place(metadata, l->spec);
+    put_place(metadata, &o);
     json_object_set_new(quasar, "probe", qsr_probe_json(&probe));
     json_object_set_new(metadata, "quasar", quasar);
     *ret = describe_architecture(l);

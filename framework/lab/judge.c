@@ -210,13 +210,22 @@ static bool all_among(json_t *a, json_t *b)
     return true;
 }
 
+static bool same_dataset(const candidate *k)
+{
+    char name[96];
+    snprintf(name, sizeof name, "dataset/%s", k->spec->spec->dataset.plugin->name);
+    return json_object_get(json_object_get(k->loaded.manifest, "plugins"), name) != NULL;
+}
+
 /* Rows of other files than those it was trained on are held out, and so are units beyond the trained ones of the same files;
- * what is held out of data without end lies beyond what any training reaches. */
+ * what is held out of data without end lies beyond what any training reaches. Through another dataset (a cache of hidden states, the
+ * model itself) the same rows have other files: nobody knows. */
 static qsr_held_out held_out_of(const candidate *k, const qsr_dataset *data)
 {
     const json_t *manifest = k->loaded.manifest, *split = json_object_get(manifest, "split");
     const json_t *units = json_object_get(split, "train_units"), *rows = json_object_get(split, "rows_per_unit");
     if (!manifest) return QSR_HELD_OUT_UNKNOWN;
+    if (!json_is_null(units) && !same_dataset(k)) return QSR_HELD_OUT_UNKNOWN;
     if (json_is_null(units) || !all_among(k->spec->inputs, json_object_get(manifest, "inputs"))) return QSR_HELD_OUT_YES;
     if (!json_is_integer(units) || json_integer_value(rows) != (json_int_t)data->rows_per_unit) return QSR_HELD_OUT_UNKNOWN;
     return data->held_first >= (uint64_t)json_integer_value(units) ? QSR_HELD_OUT_YES : QSR_HELD_OUT_NO;

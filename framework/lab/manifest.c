@@ -58,6 +58,9 @@ static qsr_status digest_cache(const collector *c, const char *folder, qsr_error
 
 static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 
+/* Hidden files and descriptions (README.md) are about a folder's contents, not among them. */
+static bool is_input(const char *name) { return name[0] != '.' && !qsr_ends_with(name, ".md"); }
+
 /* The files of a folder, not of its subfolders: a model folder is flat. Caches below it count, though. */
 static qsr_status digest_folder(const collector *c, const char *folder, qsr_error *e)
 {
@@ -69,7 +72,7 @@ static qsr_status digest_folder(const collector *c, const char *folder, qsr_erro
     for (int i = 0; i < n; i++) {
         const char *path = qsr_path_join(&arena, folder, entries[i]->d_name);
         struct stat about;
-        if (!status && stat(path, &about) == 0 && S_ISREG(about.st_mode)) status = digest_one(c, path, e);
+        if (!status && is_input(entries[i]->d_name) && stat(path, &about) == 0 && S_ISREG(about.st_mode)) status = digest_one(c, path, e);
         if (!status && strcmp(entries[i]->d_name, "..") != 0 && qsr_is_folder(path) && qsr_cache_exists(path))
             status = digest_cache(c, path, e);
         free(entries[i]);

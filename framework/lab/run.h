@@ -58,8 +58,9 @@ typedef struct {
     bool resumed;
     uint64_t steps, tokens;    /* done in the end */
     double train_seconds;      /* of this cell's own steps, without reading data */
+    double data_seconds;       /* that its group read data, until it was trained */
     double eval_seconds;       /* of its group */
-    double tokens_per_second;
+    uint64_t tokens_now;       /* trained on by this command; the rest came from a checkpoint */
 } qsr_run_summary;
 
 /* Trains, evaluates and writes down n cells; those with equal streams share one pass over the data. Bad input found before the

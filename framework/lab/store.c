@@ -193,11 +193,11 @@ qsr_status qsr_store_timing(qsr_store *s, json_t *line, qsr_error *e) { return p
 
 /* ---- sae/ -------------------------------------------------------------------------------------------------------- */
 
-qsr_status qsr_store_sae(qsr_store *s, const qsr_learner *l, qsr_error *e)
+qsr_status qsr_store_sae(qsr_store *s, const qsr_learner *l, const qsr_dataset *data, size_t tap, qsr_error *e)
 {
     const char *aside = qsr_store_path(s, "sae.tmp"), *place = qsr_store_path(s, "sae");
     json_t *cfg = NULL;
-    qsr_status status = qsr_describe_sae(l, &cfg, e);
+    qsr_status status = qsr_describe_sae(l, data, tap, &cfg, e);
     if (!status) status = qsr_remove_tree(aside, e);
     if (!status) status = qsr_mkdirs(aside, e);
     if (!status) status = qsr_sae_save(&l->sae, qsr_path_join(&s->arena, aside, "sae_weights.safetensors"), e);
@@ -280,8 +280,22 @@ static void put_both_l0(json_t *metrics, const qsr_learner *l)
     put_real(metrics, "l0_train", train);
     put_real(metrics, "l0_eval", eval);
     if (fabs(eval - train) > 0.05 * fmax(train, 1e-12))
-        qsr_log(QSR_LOG_WARNING, "%s: l0 is %.4g by the rule of training and %.4g by the threshold of evaluation, more than 5 %% apart",
-                l->spec->id, train, eval);
+        qsr_log(QSR_LOG_WARNING, "%s: l0 is %.4g by the rule of training and %.4g by the threshold of evaluation, more than 5 %% apart: the threshold follows the "
+                "batches by 1 %% a step, so train for more steps, and compare with others at equal l0 (compare --at l0=%.3g)",
+                l->spec->id, train, eval, eval);
+}
+
+static void warn_of_numbers(const qsr_learner *l, const qsr_evaluation *v)
+{
+    const double fvu = qsr_evaluation_get(v, "fvu");
+    if (fvu > 10) /* an SAE that has hardly been trained is above 1, too */
+        qsr_log(QSR_LOG_WARNING, "%s: fvu is %.4g, far worse than predicting the mean: did training diverge? Its train.lr is %g", l->spec->id,
+                fvu, l->spec->train.lr);
+    const double clean = qsr_evaluation_get(v, "ce_clean"), zero = qsr_evaluation_get(v, "ce_zero"), mean = qsr_evaluation_get(v, "ce_mean");
+    if (zero <= clean || mean <= clean)
+        qsr_log(QSR_LOG_NOTICE, "%s: the model's loss is %.4g, and %.4g with %s in place of the hidden states: ce_recovered_%s says nothing "
+                "here (is this text that the model knows?)", l->spec->id, clean, zero <= clean ? zero : mean,
+                zero <= clean ? "zeros" : "their mean", zero <= clean ? "zero" : "mean");
 }
 
 qsr_status qsr_store_result(qsr_store *s, const qsr_result *r, qsr_error *e)
@@ -293,6 +307,7 @@ qsr_status qsr_store_result(qsr_store *s, const qsr_result *r, qsr_error *e)
     put_text(root, "cell", r->learner->spec->id);
     json_t *metrics = r->evaluation ? metrics_of(r->evaluation) : json_object();
     if (r->evaluation && r->evaluation->scored && r->learner->coupled && r->learner->step) put_both_l0(metrics, r->learner);
+    if (r->evaluation && r->evaluation->scored && r->learner->step) warn_of_numbers(r->learner, r->evaluation);
     json_object_set_new(root, "metrics", metrics);
     if (r->evaluation) put_histograms(root, r->evaluation);
     json_t *train = training_of(r->learner);

@@ -48,7 +48,7 @@ qsr_status qsr_store_step(qsr_store *, const qsr_learner *, qsr_error *e);
 qsr_status qsr_store_timing(qsr_store *, json_t *line, qsr_error *e);
 
 /* sae/: SAELens layout where it has the activation, architecture quasar/<plugin> otherwise. */
-qsr_status qsr_store_sae(qsr_store *, const qsr_learner *, qsr_error *e);
+qsr_status qsr_store_sae(qsr_store *, const qsr_learner *, const qsr_dataset *, size_t tap, qsr_error *e);
 
 /* "metrics", "firing_log10" and "l0_histogram" of a result.json. */
 void qsr_store_put_evaluation(json_t *root, const qsr_evaluation *);

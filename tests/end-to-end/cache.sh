@@ -62,6 +62,16 @@ for layer in 0 2; do
     grep -q '"excluded"' a || fail "result.json does not say how many rows were excluded"
 done
 
+# What was trained from a cache says which hook of which model it is for: the model's own spec judges each at its place.
+expect 0 eval runs-stored --spec live.yaml --name model --quiet
+for layer in 0 2; do
+    live=$(grep -l "layer: $layer" runs-live/grid/*/spec.yaml) stored=$(grep -l "layer: $layer" runs-stored/grid/*/spec.yaml)
+    grep -q "blocks.$layer.hook_resid_pre" "${stored%/*}/sae/cfg.json" || fail "cfg.json does not name the hook of layer $layer"
+    grep '"nmse"' "${live%/*}/result.json" >a
+    grep '"nmse"' "${stored%/*}/eval/model/result.json" | diff a - >&2 || fail "layer $layer of the cache is judged at another place"
+    grep -q '"held_out": null' "${stored%/*}/eval/model/result.json" || fail "through another dataset nobody knows what was held out"
+done
+
 # Conformance with and without a hook to choose; the model that filled it, and another.
 expect 0 check dataset/activations cache=acts/resid_pre-2 exclude=eot
 expect 0 check dataset/activations cache=acts hook.layer=0
