@@ -188,6 +188,40 @@ static void settle_all(qsr_frame *f, loose *l)
     free(l->texts.items);
 }
 
+/* ---- equal settings ------------------------------------------------------------------------------------------------ */
+
+static bool equal_rows(const qsr_frame *f, const qsr_frame_row *a, const qsr_frame_row *b)
+{
+    if (a->published || b->published) return false;
+    for (size_t k = 0; k < f->n_keys; k++)
+        if (f->roles[k] != QSR_KEY_IDLE && a->values[k] != b->values[k]) return false;
+    return true;
+}
+
+/* A setting that was run under two identities, such as those of a path spelt in two ways, is one experiment with one seed. The one
+ * that came further counts, the first by folder of those. */
+static void leave_equal_aside(qsr_frame *f)
+{
+    size_t kept = 0, aside = 0;
+    const char *example = NULL;
+    for (size_t i = 0; i < f->n_rows; i++) {
+        qsr_frame_row row = f->rows[i];
+        size_t at = 0;
+        while (at < kept && !equal_rows(f, &f->rows[at], &row)) at++;
+        if (at == kept) {
+            f->rows[kept++] = row;
+            continue;
+        }
+        bool better = row.state < f->rows[at].state;
+        if (aside++ == 0) example = better ? f->rows[at].label : row.label;
+        if (better) f->rows[at] = row;
+    }
+    f->n_rows = kept;
+    if (aside)
+        qsr_frame_note(f, "runs left aside, since all parameters, seeds too, are those of another run, which counts once: %zu, %s%s",
+                       aside, aside > 1 ? "the first of them " : "", example);
+}
+
 /* Numbers made by different programs can differ for that reason alone. */
 static void note_versions(qsr_frame *f, const qsr_archive *a)
 {
@@ -216,6 +250,7 @@ qsr_status qsr_frame_make(const qsr_archive *a, const char *const *overlays, qsr
         if (!status) add_published(&l, &overlay);
     }
     settle_all(&f, &l);
+    leave_equal_aside(&f);
     qsr_arena_free(&published);
     if (status)
         qsr_frame_free(&f);

@@ -36,9 +36,10 @@ typedef struct {
     qsr_arena arena;
 } qsr_frame;
 
-/* The archive's runs but the broken ones, equal cells once; then the published runs of W&B exports (`overlays`, NULL-ended, or
- * NULL): CSV files with the columns Name, l0_norm, l2_loss, afa_coeff, whose l2_loss is mse_norm and l0_norm is l0; activation, k
- * and so on come from names like blocks.6.hook_resid_pre_12288_topk_64_0.0. */
+/* The archive's runs but the broken ones, equal cells once, and runs of equal parameters once, whatever their cells are called (a
+ * note tells how many are left aside); then the published runs of W&B exports (`overlays`, NULL-ended, or NULL): CSV files with the
+ * columns Name, l0_norm, l2_loss, afa_coeff, whose l2_loss is mse_norm and l0_norm is l0; activation, k and so on come from names
+ * like blocks.6.hook_resid_pre_12288_topk_64_0.0. */
 qsr_status qsr_frame_make(const qsr_archive *, const char *const *overlays, qsr_frame *ret, qsr_error *e);
 void qsr_frame_free(qsr_frame *);
 void qsr_frame_note(qsr_frame *, const char *fmt, ...) QSR_PRINTF(2, 3);

@@ -43,6 +43,15 @@ expect 0 stability runs --rows activation.k,sae.d_sae --format csv --threads 2
 cmp out first || fail "the table should be the same"
 expect 0 table runs --cols stability.mcc --where activation.k=2 --where sae.d_sae=40
 said out "stability.mcc"
+# A run that is another one under another cell's name is no further seed.
+cp -R "$1" runs/small/twin
+sed "s/$(basename "$1")/twin/" "$1/manifest.json" >runs/small/twin/manifest.json
+sed "s/$(basename "$1")/twin/" "$1/result.json" >runs/small/twin/result.json
+expect 0 stability runs --rows activation.k,sae.d_sae --format csv
+said err "all parameters, seeds too, are those of another run, which counts once: 1, small/twin"
+cmp out first || fail "the twin should not count"
+rm -r runs/small/twin
+
 find runs -name stability.json -exec rm {} +
 expect 0 stability runs --threads 1 --quiet
 [ ! -s err ] || fail "--quiet should tell of nothing"

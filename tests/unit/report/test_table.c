@@ -214,6 +214,39 @@ static void the_same_cell_counts_once(void **state)
     qsr_archive_free(&archive);
 }
 
+/* Runs under another identity whose parameters are all equal, such as after a path was spelt in another way: no further seeds. */
+static void equal_settings_count_once(void **state)
+{
+    (void)state;
+    char folder[300];
+    snprintf(folder, sizeof folder, "%s/spelt", test_folder());
+    write_fake_runs("grid.runs", folder);
+    char again[320];
+    snprintf(again, sizeof again, "%s/a-spelling", folder);
+    write_fake_runs("grid.runs", again);
+    static const char *const others[] = {"topk-16-1", "topk-16-2", "topafa-3"};
+    for (size_t i = 0; i < 3; i++)
+        write_below(again, qsr_arena_printf(&arena, "grid/%s/manifest.json", others[i]),
+                    qsr_arena_printf(&arena, "{\"quasar\": \"0.1.0\", \"cell\": \"other-%zu\"}\n", i));
+    /* What failed under one name came to an end under the other: that one counts, although it comes later. */
+    write_below(folder, "grid/topafa-3/result.json", "{\"status\": \"completed\", \"metrics\": {\"nmse\": 0.5}}\n");
+    qsr_archive archive;
+    qsr_frame frame;
+    assert_int_equal(qsr_archive_read(folder, &archive, NULL), QSR_OK);
+    assert_int_equal(qsr_frame_make(&archive, NULL, &frame, NULL), QSR_OK);
+    qsr_archive_free(&archive);
+    assert_int_equal(frame.n_rows, 16);
+    assert_string_equal(frame.notes[frame.n_notes - 1],
+                        "runs left aside, since all parameters, seeds too, are those of another run, which counts once: 3, the "
+                        "first of them a-spelling/grid/topafa-3");
+    qsr_sheet s = sheet_of(&frame, &(qsr_table_request){.rows = asked_rows, .cols = asked_cols, .full = true});
+    check_three(cell_of(&s, 4, "nmse"), 0.30, 0.31, 0.32);
+    assert_int_equal(cell_of(&s, 2, "runs")->n, 3);
+    assert_int_equal(cell_of(&s, 2, "failed")->n, 0);
+    qsr_sheet_free(&s);
+    qsr_frame_free(&frame);
+}
+
 /* ---- formats -------------------------------------------------------------------------------------------------------------- */
 
 static const char *published(void)
@@ -387,6 +420,7 @@ int main(void)
         cmocka_unit_test(seeds_can_be_rows_when_asked_for),
         cmocka_unit_test(sorts_by_parameters_and_metrics),
         cmocka_unit_test(the_same_cell_counts_once),
+        cmocka_unit_test(equal_settings_count_once),
         cmocka_unit_test(people_read_word_for_word),
         cmocka_unit_test(programs_read_every_digit_as_csv),
         cmocka_unit_test(programs_read_every_digit_as_json),
