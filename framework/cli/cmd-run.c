@@ -290,7 +290,7 @@ const qsr_command qsr_cmd_run = {
         {"out", "DIR", "where run folders go (default: runs)"},
         QSR_ARG_THREADS,
         {"memory", "SIZE", "what cells trained together may hold, such as 8GiB (default: 70 % of what is free)"},
-        {"rerun", "WHICH", "train again what is failed, stale (its inputs or plugins changed), or all"},
+        {"rerun", "WHICH", "train again what is failed, stale (inputs or plugins changed, files gone), or all"},
         {"keep-going", "YESNO", "no: stop at the first cell that fails (default: yes)"},
         {"shard", "I/N", "train the I-th of N equal parts of the cells"},
         {"dry-run", NULL, "say what would be done, and what it would take; create nothing"},

@@ -130,7 +130,7 @@ const qsr_command qsr_cmd_status = {
     .summary = "say of each cell whether it is done, running, interrupted, failed or stale",
     .help = "Looks at the run folders below DIR, or at those of a spec's cells, and says of each whether it is\n"
             "done, running (a living process has it), interrupted (after which step), failed (why), stale\n"
-            "(an input, a plugin's version or Quasar's changed since), or pending. With a spec, folders of\n"
+            "(an input, a plugin's version or Quasar's changed since, or a file is gone), or pending. With a spec, folders of\n"
             "cells that it no longer produces are orphans. Nothing is changed. Exit code 0: all done.",
     .options = (const qsr_arg_option[]){{"out", "DIR", "where the spec's run folders are (default: runs)"},
                                         {"json", NULL, "print one JSON object instead"},

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/sizes.h"
 #include "base/text.h"
+#include "lab/kept.h"
 #include "math/blas.h"
 #include "math/kernel.h"
 
@@ -216,6 +217,7 @@ static qsr_status look_at_result(qsr_cell *c, const json_t *result, const json_t
     const char *status = json_string_value(json_object_get(result, "status"));
     if (status && strcmp(status, "failed") == 0) return look_at_failure(c, result, manifest, e);
     const char *stale = manifest ? qsr_manifest_stale(&c->store.arena, manifest, c->manifest.root) : "its manifest is missing";
+    if (!stale) stale = qsr_kept_lost(&c->store.arena, c->store.folder, manifest, result);
     if (!stale) {
         recall_metrics(c, result);
         leave(c, QSR_RUN_SKIPPED, "");
@@ -400,6 +402,7 @@ void qsr_cell_finish(qsr_cell *c)
     c->summary->evaluated = true;
     qsr_result result = {"completed", NULL, false, c->learner, c->data, &c->summary->evaluation,
                          c->excluded};
+    json_object_set_new(c->manifest.root, "files", qsr_kept_note(c->store.folder));
     qsr_status status = qsr_manifest_write(&c->manifest, &c->store, true, &e);
     if (!status) status = qsr_store_result(&c->store, &result, &e); /* the last thing that can fail the cell */
     if (status) {

@@ -41,7 +41,7 @@ typedef enum {
     QSR_RUN_PENDING,     /* another shard's, or not reached */
     QSR_RUN_COMPLETED,
     QSR_RUN_SKIPPED,     /* was complete already */
-    QSR_RUN_STALE,       /* complete, but under other inputs, plugins or Quasar */
+    QSR_RUN_STALE,       /* complete, but under other inputs, plugins or Quasar, or a file is gone since */
     QSR_RUN_BUSY,        /* another process has it */
     QSR_RUN_FAILED,
     QSR_RUN_INTERRUPTED, /* checkpointed */

@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 #include "lab/archive.h"
+#include "lab/kept.h"
 #include "train/schedule.h"
 
-enum { LARGEST_JSON = 64 << 20, LAST_LINE = 1 << 16 };
+enum { LARGEST_JSON = 64 << 20 };
 
 const char *const qsr_cell_state_names[QSR_CELL_STATES] = {"pending", "running", "interrupted", "failed", "stale", "broken", "done"};
 
@@ -39,23 +40,6 @@ static uint64_t checkpoint_step(qsr_arena *arena, const char *folder)
     }
     if (dir) closedir(dir);
     return newest;
-}
-
-/* Steps done according to the last whole line of metrics.jsonl. */
-static uint64_t logged_step(qsr_arena *arena, const char *folder)
-{
-    uint64_t step = 0;
-    FILE *file = fopen(qsr_path_join(arena, folder, "metrics.jsonl"), "re");
-    char *text = qsr_xcalloc(LAST_LINE + 2, 1);
-    if (file && fseek(file, -LAST_LINE, SEEK_END) != 0) rewind(file);
-    text[0] = '\n';
-    size_t n = file ? fread(text + 1, 1, LAST_LINE, file) + 1 : 0;
-    if (file) fclose(file);
-    while (n && text[n - 1] != '\n') n--;
-    text[n] = 0;
-    for (char *at = text; (at = strstr(at, "\n{\"step\":"));) step = strtoull(at += 9, NULL, 10) + 1;
-    free(text);
-    return step;
 }
 
 /* NULL: not there. Broken: the cell says so. */
@@ -90,6 +74,7 @@ static void examine_files(qsr_survey *s, qsr_survey_cell *c, const json_t *resul
         c->reason = qsr_arena_strdup(&s->arena, reason ? reason : "it does not say why");
         c->step = checkpoint_step(&s->arena, c->folder);
     } else if (result) {
+        if (!stale && !c->orphan) stale = qsr_kept_lost(&s->arena, c->folder, manifest, result);
         c->state = stale ? QSR_CELL_STALE : QSR_CELL_DONE;
         c->reason = stale;
         c->step = c->steps;
@@ -111,7 +96,7 @@ static bool is_empty(qsr_arena *arena, const char *folder)
 static void examine(qsr_survey *s, qsr_survey_cell *c, const json_t *now)
 {
     if (qsr_survey_locked(c->folder)) {
-        uint64_t checkpoint = checkpoint_step(&s->arena, c->folder), logged = logged_step(&s->arena, c->folder);
+        uint64_t checkpoint = checkpoint_step(&s->arena, c->folder), logged = qsr_kept_logged_step(c->folder);
         c->state = QSR_CELL_RUNNING;
         c->step = logged > checkpoint ? logged : checkpoint;
         c->reason = NULL;

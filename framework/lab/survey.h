@@ -9,7 +9,7 @@ typedef enum {
     QSR_CELL_RUNNING,     /* a living process has it */
     QSR_CELL_INTERRUPTED, /* goes on from its newest checkpoint */
     QSR_CELL_FAILED,
-    QSR_CELL_STALE,       /* complete or interrupted, but under other inputs, plugins or Quasar */
+    QSR_CELL_STALE,       /* complete or interrupted, but under other inputs, plugins or Quasar, or complete with a file gone since */
     QSR_CELL_BROKEN,      /* its files cannot be understood */
     QSR_CELL_DONE,
     QSR_CELL_STATES

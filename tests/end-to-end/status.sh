@@ -124,3 +124,47 @@ expect 0 status grid.yaml --out runs
 grep -q orphan out && fail "an orphan is left"
 expect 0 run grid.yaml --out fresh --quiet
 same_bytes runs fresh
+
+# ---- a completed run that lost a file: stale, for status, a dry run and a run alike, and trained again on demand
+
+whole=fresh/grid/$(basename "$fourth")
+cp -R "$whole" whole
+# lost WHY COMMAND...: what is so after the command, and that --rerun stale mends it.
+lost() {
+    why=$1
+    shift
+    "$@"
+    expect 1 status grid.yaml --out fresh
+    said out "$why"
+    said out "4 cells: 3 done, 1 stale"
+    expect 1 status "$whole"
+    said out "$why"
+    expect 0 run grid.yaml --out fresh --dry-run --threads 1
+    said out "stale: $why"
+    expect 1 run grid.yaml --out fresh --quiet
+    [ "$(grep -c 'already complete' out)" -eq 3 ] || fail "$*: three cells are whole"
+    expect 0 run grid.yaml --out fresh --quiet --rerun stale
+    [ "$(grep -c 'already complete' out)" -eq 3 ] || fail "$*: one cell should be trained again"
+    expect 0 status grid.yaml --out fresh
+    same_bytes whole "$whole"
+}
+# as_before COMMAND...: the same in a run whose manifest says nothing of its files.
+as_before() {
+    sed -i '/"files": {/,/}/d' "$whole/manifest.json"
+    grep -q metrics.jsonl "$whole/manifest.json" && fail "the manifest still has lengths"
+    "$@"
+}
+weights=sae/sae_weights.safetensors
+lost "$weights is missing" rm "$whole/$weights"
+lost "$weights is missing" rm -r "$whole/sae"
+lost "sae/cfg.json is missing" rm "$whole/sae/cfg.json"
+lost "$weights is shorter than its header says" truncate -s 1000 "$whole/$weights"
+lost "$weights is shorter than its header says" truncate -s 0 "$whole/$weights"
+lost "metrics.jsonl is missing" rm "$whole/metrics.jsonl"
+lost "metrics.jsonl is shorter than it was: 100 of" truncate -s 100 "$whole/metrics.jsonl"
+lost "tokens.csv is missing" rm "$whole/tokens.csv"
+lost "tokens.csv is shorter than it was" truncate -s -1 "$whole/tokens.csv"
+lost "latents.csv is missing" rm "$whole/latents.csv"
+lost "metrics.jsonl is shorter than result.json says: its last step is 1 of 10" as_before sed -i '$d' "$whole/metrics.jsonl"
+lost "$weights is shorter than its header says" as_before truncate -s -1 "$whole/$weights"
+as_before expect 0 status grid.yaml --out fresh
