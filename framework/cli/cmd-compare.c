@@ -58,7 +58,7 @@ const qsr_command qsr_cmd_compare = {
             "and effect sizes (Cohen's d and d_z, in brackets with Hedges' correction). There is no\n"
             "p-value for fewer than two seeds. With --at l0=32 each seed's curve of METRIC against l0 is\n"
             "read at 32, interpolated on logarithmic axes and never extrapolated: the comparison that\n"
-            "activation functions need.",
+            "activation functions need. Without it, a line tells where l0 differs by more than 10 %.",
     .options =
         (const qsr_arg_option[]){
             {"metric", "METRIC", "the metric of result.json to compare; required"},

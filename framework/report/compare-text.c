@@ -52,6 +52,16 @@ static void put_test(qsr_text *out, const char *name, const qsr_t_test *test, co
     }
 }
 
+static bool l0_differs(const qsr_comparison *item) { return !isnan(item->l0[0]); }
+
+static void put_l0(qsr_text *out, const qsr_comparison *item)
+{
+    qsr_text_puts(out, "l0 differs: ");
+    qsr_sheet_real(item->l0[0], out);
+    qsr_text_puts(out, " and ");
+    qsr_sheet_real(item->l0[1], out);
+}
+
 static void put_context(qsr_text *out, const qsr_comparisons *all, const qsr_comparison *item)
 {
     for (size_t i = 0; i < all->n_contexts; i++)
@@ -70,6 +80,11 @@ static void put_comparison(qsr_text *out, const qsr_comparisons *all, const qsr_
     put_test(out, "paired: ", &item->paired, item->no_paired, "d_z", item->dz, item->gz);
     if (!item->no_paired) qsr_text_add(out, "  %zu pairs\n", item->pairs);
     if (item->differs[0]) qsr_text_add(out, "  not equal otherwise: %s\n", item->differs);
+    if (l0_differs(item)) {
+        qsr_text_puts(out, "  ");
+        put_l0(out, item);
+        qsr_text_puts(out, "; --at l0=... compares at equal sparsity\n");
+    }
     for (size_t i = 0; i < item->n_left_out; i++) qsr_text_add(out, "  left out: %s\n", item->left_out[i]);
 }
 
@@ -117,6 +132,10 @@ static const char *reasons(qsr_sheet *sheet, const qsr_comparison *item)
     if (item->no_welch) qsr_text_add(&text, "no p: %s", item->no_welch);
     if (item->no_paired) qsr_text_add(&text, "%sno paired_p: %s", text.length ? "; " : "", item->no_paired);
     if (item->differs[0]) qsr_text_add(&text, "%snot equal otherwise: %s", text.length ? "; " : "", item->differs);
+    if (l0_differs(item)) {
+        qsr_text_puts(&text, text.length ? "; " : "");
+        put_l0(&text, item);
+    }
     for (size_t i = 0; i < item->n_left_out; i++)
         qsr_text_add(&text, "%sleft out: %s", text.length ? "; " : "", item->left_out[i]);
     const char *kept = text.bytes ? qsr_arena_strdup(&sheet->arena, text.bytes) : NULL;

@@ -351,6 +351,29 @@ static void keep_comparison(comparing *c, const qsr_comparison *item, const qsr_
     out->items[out->count++] = *item;
 }
 
+static double mean_of(const comparing *c, const seeds *s, size_t metric)
+{
+    double sum = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        double value = c->frame->rows[s->row[i]].metrics[metric];
+        if (!isnan(value)) sum += value, n++;
+    }
+    return n ? sum / (double)n : NAN;
+}
+
+/* Nearly every metric follows l0: a difference may be that of sparsity alone. */
+static void see_sparsity(const comparing *c, const seeds *a, const seeds *b, qsr_comparison *to)
+{
+    size_t l0;
+    to->l0[0] = to->l0[1] = NAN;
+    if (c->at || !qsr_frame_has_metric(c->frame, "l0", &l0) || l0 == c->metric) return;
+    double x = mean_of(c, a, l0), y = mean_of(c, b, l0);
+    if (!(fabs(x - y) > 0.1 * fmin(x, y))) return;
+    to->l0[0] = x;
+    to->l0[1] = y;
+}
+
 static qsr_status compare_groups(comparing *c, const qsr_frame_group *a, const qsr_frame_group *b, qsr_comparison *item,
                                  qsr_error *e)
 {
@@ -362,6 +385,7 @@ static qsr_status compare_groups(comparing *c, const qsr_frame_group *a, const q
     seeds of_b = collect(c, b, item->b, item);
     test_welch(c, &of_a, &of_b, item);
     test_pairs(c, &of_a, &of_b, item);
+    see_sparsity(c, &of_a, &of_b, item);
     return QSR_OK;
 }
 

@@ -20,6 +20,7 @@ typedef struct {
     const char *a, *b;          /* the values */
     const char *const *context; /* [n_contexts of the list]: values of its keys; NULL: neither side has it */
     const char *differs; /* "losses.afa: off, on": what else is not equal, as it goes with `between`; "" for nothing */
+    double l0[2]; /* means of both sides, where they differ by more than 10 % and neither `metric` nor `at` takes care of it; or NaN */
     size_t n_a, n_b, pairs;
     qsr_summary side_a, side_b; /* 95 % */
     qsr_t_test welch, paired;
