@@ -100,12 +100,16 @@ static int compare_seeds(qsr_args *args, const qsr_stability_options *options)
     qsr_sheet_format format;
     if (qsr_cli_format(args, &format, &e)) return qsr_command_misused(&qsr_cmd_stability, "%s", e.text);
     if (match_seeds(args, options, &pairs, &unusable, &e)) return qsr_cli_report(&e);
+    if (!pairs && unusable) {
+        fprintf(stderr, "quasar: no two runs in %s whose decoders can be read differ in nothing but the seed\n", args->words[0]);
+        return QSR_EXIT_USAGE;
+    }
     if (!pairs) {
         fprintf(
             stderr,
             "quasar: no two completed runs in %s differ in nothing but the seed; give several, such as seeds: [1, 2, 3]\n",
             args->words[0]);
-        return unusable ? QSR_EXIT_FAILED : QSR_EXIT_USAGE;
+        return QSR_EXIT_USAGE;
     }
     if (print_table(args, format, &e)) return qsr_cli_report(&e);
     return unusable ? QSR_EXIT_FAILED : QSR_EXIT_OK;

@@ -94,3 +94,6 @@ printf 'garbage' >"$2/sae/sae_weights.safetensors"
 expect 1 stability runs
 said err "$(basename "$2") is left out: "
 [ "$(grep -c ': mcc' err)" -eq 4 ] || fail "the other pairs should be matched all the same"
+for folder in runs/small/*; do printf 'garbage' >"$folder/sae/sae_weights.safetensors"; done
+expect 2 stability runs
+said err "no two runs in runs whose decoders can be read differ in nothing but the seed"
