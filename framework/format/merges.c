@@ -19,14 +19,16 @@ typedef struct {
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
-static qsr_status make_table(qsr_merges *m, size_t count, qsr_error *e)
+static qsr_status make_table(qsr_merges *m, const qsr_vocabulary *v, size_t count, qsr_error *e)
 {
+    const size_t n_ids = qsr_vocabulary_size(v);
     m->shift = 60;
     for (m->n_slots = 16; m->n_slots < 2 * count; m->n_slots *= 2) m->shift--;
     m->slots = qsr_block_raw(m->n_slots, sizeof *m->slots);
     if (!m->slots) return qsr_fail_nomem(e, "the merges of a vocabulary", m->n_slots * sizeof *m->slots);
     for (size_t i = 0; i < m->n_slots; i++) m->slots[i].pair = UINT64_MAX;
-    return QSR_OK;
+    m->made = qsr_block_alloc(n_ids, sizeof *m->made);
+    return m->made ? QSR_OK : qsr_fail_nomem(e, "the merges of a vocabulary", n_ids * sizeof *m->made);
 }
 
 static qsr_status put_merge(qsr_merges *m, const rule *r, uint32_t left, uint32_t right, uint32_t id, qsr_error *e)
@@ -39,10 +41,11 @@ static qsr_status put_merge(qsr_merges *m, const rule *r, uint32_t left, uint32_
                             (int)r->right_bytes, r->right, m->slots[slot].rank + 1);
     m->slots[slot] = (qsr_merge){pair, (uint32_t)m->count++, id};
     if (id > m->largest) m->largest = id;
+    m->made[id] = true;
     return QSR_OK;
 }
 
-static qsr_status find_part(const qsr_vocabulary *v, const rule *r, const char *part, size_t n, uint32_t *ret, qsr_error *e)
+static qsr_status find_token(const qsr_vocabulary *v, const rule *r, const char *part, size_t n, uint32_t *ret, qsr_error *e)
 {
     const int64_t id = qsr_vocabulary_find(v, part, n);
     if (id < 0)
@@ -50,6 +53,19 @@ static qsr_status find_part(const qsr_vocabulary *v, const rule *r, const char *
                         qsr_path_base(qsr_vocabulary_path(v)));
     *ret = (uint32_t)id;
     return QSR_OK;
+}
+
+/* A trained merge joins what is there: bytes, and what earlier merges made. */
+static qsr_status find_part(const qsr_merges *m, const qsr_vocabulary *v, const rule *r, const char *part, size_t n,
+                            uint32_t *ret, qsr_error *e)
+{
+    size_t bytes = 0;
+    qsr_status status = find_token(v, r, part, n, ret, e);
+    if (status || m->made[*ret]) return status;
+    qsr_vocabulary_text(v, *ret, &bytes);
+    if (bytes <= 1) return QSR_OK;
+    return qsr_fail(e, QSR_E_INPUT, "%s: no merge before this one makes '%.*s': are the merges complete and in their order?",
+                    r->where, (int)qsr_min_size(n, 60), part);
 }
 
 /* Each symbol and what they make together must be tokens: the encoder knows ids alone. */
@@ -60,9 +76,9 @@ static qsr_status add_rule(qsr_merges *m, const qsr_vocabulary *v, const rule *r
     char *joined = qsr_arena_alloc(&arena, r->left_bytes + r->right_bytes + 1, 1);
     memcpy(joined, r->left, r->left_bytes);
     memcpy(joined + r->left_bytes, r->right, r->right_bytes);
-    qsr_status status = find_part(v, r, r->left, r->left_bytes, &left, e);
-    if (!status) status = find_part(v, r, r->right, r->right_bytes, &right, e);
-    if (!status) status = find_part(v, r, joined, r->left_bytes + r->right_bytes, &whole, e);
+    qsr_status status = find_part(m, v, r, r->left, r->left_bytes, &left, e);
+    if (!status) status = find_part(m, v, r, r->right, r->right_bytes, &right, e);
+    if (!status) status = find_token(v, r, joined, r->left_bytes + r->right_bytes, &whole, e);
     if (!status) status = put_merge(m, r, left, right, whole, e);
     qsr_arena_free(&arena);
     return status;
@@ -94,7 +110,7 @@ static size_t count_lines(const char *text, size_t n)
 static qsr_status read_lines(const char *path, const char *text, size_t n, const qsr_vocabulary *v, qsr_merges *m,
                              qsr_error *e)
 {
-    qsr_status status = make_table(m, count_lines(text, n), e);
+    qsr_status status = make_table(m, v, count_lines(text, n), e);
     size_t line = 1;
     for (const char *at = text, *end = text + n; at < end && !status; line++) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
@@ -186,7 +202,7 @@ static qsr_status read_list(const char *path, const json_t *list, const qsr_voca
     size_t i;
     const json_t *value;
     if (!json_is_array(list)) return qsr_fail(e, QSR_E_INPUT, "%s: model.merges is not a list", path);
-    qsr_status status = make_table(m, json_array_size(list), e);
+    qsr_status status = make_table(m, v, json_array_size(list), e);
     if (status) return status;
     json_array_foreach(list, i, value)
     {
@@ -213,6 +229,29 @@ static qsr_status read_tokenizer_json(const char *path, const qsr_vocabulary *v,
     return status;
 }
 
+/* ---- both -------------------------------------------------------------------------------------------------------- */
+
+/* Every token but a few is a byte, special, or made by a merge; a list that was cut leaves many that are not. */
+static qsr_status check_complete(const qsr_merges *m, const qsr_vocabulary *v, qsr_error *e)
+{
+    enum { FEW = 2 };
+    const size_t size = qsr_vocabulary_size(v);
+    size_t unmade = 0, longer = 0, bytes = 0, example_bytes = 0;
+    const char *text, *example = NULL;
+    for (size_t id = 0; id < size; id++) {
+        text = qsr_vocabulary_text(v, (int64_t)id, &bytes);
+        if (!text || bytes < 2 || qsr_vocabulary_is_special(v, (int64_t)id)) continue;
+        longer++;
+        if (m->made[id]) continue;
+        if (!unmade++) example = text, example_bytes = bytes;
+    }
+    if (unmade <= qsr_max_size(FEW, size / 100)) return QSR_OK;
+    return qsr_fail(e, QSR_E_INPUT,
+                    "%s: %zu of its %zu tokens of more than one byte are made by none of the %zu merges, such as '%.*s': %s",
+                    qsr_vocabulary_path(v), unmade, longer, m->count, (int)qsr_min_size(example_bytes, 60), example,
+                    qsr_vocabulary_is_tokenizer_json(v) ? "is model.merges complete?" : "is merges.txt complete?");
+}
+
 qsr_status qsr_merges_open(const char *folder, const qsr_vocabulary *v, qsr_merges *ret, qsr_error *e)
 {
     qsr_arena arena = {0};
@@ -221,6 +260,7 @@ qsr_status qsr_merges_open(const char *folder, const qsr_vocabulary *v, qsr_merg
                             ? read_tokenizer_json(qsr_vocabulary_path(v), v, &m, e)
                             : read_merges_txt(qsr_path_join(&arena, folder, "merges.txt"), v, &m, e);
     qsr_arena_free(&arena);
+    if (!status) status = check_complete(&m, v, e);
     if (status)
         qsr_merges_close(&m);
     else
@@ -231,5 +271,6 @@ qsr_status qsr_merges_open(const char *folder, const qsr_vocabulary *v, qsr_merg
 void qsr_merges_close(qsr_merges *m)
 {
     qsr_block_free(m->slots);
+    qsr_block_free(m->made);
     *m = (qsr_merges){0};
 }

@@ -13,10 +13,12 @@ typedef struct {
     size_t n_slots, count; /* n_slots: a power of two, at least twice the count */
     unsigned shift;        /* 64 - log2(n_slots) */
     uint32_t largest;      /* id that a merge makes; 0: none */
+    bool *made;            /* [size of the vocabulary] a merge makes this id */
 } qsr_merges;
 
 /* From the folder's merges.txt, or the tokenizer.json that the vocabulary came from, whose other parts must ask for no more than
- * GPT-2's do. QSR_E_INPUT names the file and the line. */
+ * GPT-2's do. A merge joins bytes and what earlier merges made, as every trained list has it, and but for special tokens and a few
+ * more each longer token is made by one: so a list that was cut or shuffled is found out. QSR_E_INPUT names the file and the line. */
 qsr_status qsr_merges_open(const char *folder, const qsr_vocabulary *, qsr_merges *ret, qsr_error *e);
 void qsr_merges_close(qsr_merges *); /* {0} is fine */
 

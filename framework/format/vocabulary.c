@@ -14,6 +14,7 @@ enum { FILE_LIMIT = 256 << 20, CONFIG_LIMIT = 16 << 20 };
 typedef struct {
     const char *spelling, *text; /* as in the file; the bytes it stands for */
     uint32_t spelling_bytes, text_bytes;
+    bool literal; /* stands for its own spelling */
 } token;
 
 struct qsr_vocabulary {
@@ -50,6 +51,13 @@ const char *qsr_vocabulary_text(const qsr_vocabulary *v, int64_t id, size_t *ret
     return v->tokens[id].text;
 }
 
+bool qsr_vocabulary_is_special(const qsr_vocabulary *v, int64_t id)
+{
+    const token *t = &v->tokens[id];
+    const char first = t->spelling_bytes > 2 ? t->spelling[0] : 0, last = first ? t->spelling[t->spelling_bytes - 1] : 0;
+    return t->literal || (first == '<' && last == '>') || (first == '[' && last == ']');
+}
+
 const char *qsr_vocabulary_path(const qsr_vocabulary *v) { return v->path; }
 bool qsr_vocabulary_is_tokenizer_json(const qsr_vocabulary *v) { return v->tokenizer_json; }
 size_t qsr_vocabulary_size(const qsr_vocabulary *v) { return v->size; }
@@ -74,8 +82,9 @@ static void put_token(qsr_vocabulary *v, size_t id, const char *spelling, bool l
 {
     size_t n = strlen(spelling), made = 0;
     char *copy = qsr_arena_strndup(&v->arena, spelling, n), *text = qsr_arena_alloc(&v->arena, n + 1, 1);
-    if (literal || !qsr_bytelevel_read(spelling, n, text, &made)) memcpy(text, spelling, made = n);
-    v->tokens[id] = (token){copy, text, (uint32_t)n, (uint32_t)made};
+    literal = literal || !qsr_bytelevel_read(spelling, n, text, &made);
+    if (literal) memcpy(text, spelling, made = n);
+    v->tokens[id] = (token){copy, text, (uint32_t)n, (uint32_t)made, literal};
     v->slots[slot_of(v, copy, n)] = (uint32_t)id + 1;
 }
 

@@ -18,6 +18,9 @@ bool qsr_vocabulary_is_tokenizer_json(const qsr_vocabulary *);
 size_t qsr_vocabulary_size(const qsr_vocabulary *); /* one more than the largest id */
 /* The bytes that an id stands for (an added token's are its name); NULL: no such id. Valid until close. */
 const char *qsr_vocabulary_text(const qsr_vocabulary *, int64_t id, size_t *ret_bytes);
+/* Nothing that merges make: a name in <...> or [...], such as <|endoftext|>, an added token, or text outside of the byte-level
+ * alphabet. */
+bool qsr_vocabulary_is_special(const qsr_vocabulary *, int64_t id);
 /* The id of a token by its spelling in the file ("Ġthe", "<|endoftext|>"); -1: none. */
 int64_t qsr_vocabulary_find(const qsr_vocabulary *, const char *spelling, size_t n);
 

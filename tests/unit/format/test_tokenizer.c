@@ -174,8 +174,7 @@ static void knows_what_utf8_is(void **state)
 
 enum { MERGES = 300, TOKENS = 256 + MERGES + 1 };
 
-/* A vocabulary of random merges over few letters, in an order that need not make sense: a merge may come before those that make its
- * parts. Then one at a time and all of a rank at once are different things. */
+/* A vocabulary of random merges over few letters, in any order in which each comes after one that makes its parts. */
 typedef struct {
     qsr_text bytes[TOKENS];
     size_t n_tokens, n_merges, end;
@@ -197,6 +196,14 @@ static bool has_merge(const plain_bpe *p, size_t left, size_t right)
     return false;
 }
 
+/* The first rank at which a token is there. */
+static size_t since(const plain_bpe *p, size_t token)
+{
+    size_t i = 0;
+    while (token >= 256 && p->made[i] != token) i++;
+    return token < 256 ? 0 : i + 1;
+}
+
 static plain_bpe *make_plain(const char *letters)
 {
     plain_bpe *p = qsr_arena_alloc(&arena, 1, sizeof *p);
@@ -208,7 +215,8 @@ static plain_bpe *make_plain(const char *letters)
         if (has_merge(p, part[0], part[1]) || p->bytes[part[0]].length + p->bytes[part[1]].length > 12) continue;
         qsr_text whole = {0};
         for (int k = 0; k < 2; k++) qsr_text_append(&whole, p->bytes[part[k]].bytes, p->bytes[part[k]].length);
-        const size_t at = below(4) ? p->n_merges : below(p->n_merges + 1);
+        const size_t a = since(p, part[0]), b = since(p, part[1]), least = a > b ? a : b;
+        const size_t at = below(4) ? p->n_merges : least + below(p->n_merges + 1 - least);
         memmove(p->left + at + 1, p->left + at, (p->n_merges - at) * sizeof *p->left);
         memmove(p->right + at + 1, p->right + at, (p->n_merges - at) * sizeof *p->right);
         memmove(p->made + at + 1, p->made + at, (p->n_merges - at) * sizeof *p->made);
@@ -444,6 +452,10 @@ static const struct {
     {"{\"a\": 0, \"b\": 1}", "a ", NULL, NULL, "$/merges.txt:1: 'a ' is not two symbols with a blank between them"},
     {"{\"a\": 0, \"b\": 1}", "a b c", NULL, NULL, "$/merges.txt:1: 'a b c' is not two symbols with a blank between them"},
     {"{\"a\": 0, \"b\": 1, \"ab\": 2}", "a b\r\na b\r\n", NULL, NULL, "$/merges.txt:2: 'a b' is merge 1 already"},
+    {"{\"a\": 0, \"b\": 1, \"ab\": 2, \"aba\": 3}", "ab a\na b\n", NULL, NULL,
+     "$/merges.txt:1: no merge before this one makes 'ab': are the merges complete and in their order?"},
+    {"{\"a\": 0, \"b\": 1, \"ab\": 2, \"aa\": 3, \"bb\": 4, \"ba\": 5, \"<|endoftext|>\": 6}", "a b", NULL, NULL,
+     "$/vocab.json: 3 of its 4 tokens of more than one byte are made by none of the 1 merges, such as 'aa': is merges.txt complete?"},
     {NULL, NULL, "{}", NULL, "$/tokenizer.json: model.vocab is not an object of tokens and ids"},
     {NULL, NULL, "{\"model\": {\"vocab\": {\"a\": 0}}, \"added_tokens\": 1}", NULL, "$/tokenizer.json: added_tokens is not a list"},
     {NULL, NULL, "{\"model\": {\"vocab\": {\"a\": 0}}, \"added_tokens\": [{\"id\": 1}]}", NULL, "$/tokenizer.json: added token 0 has no content"},
@@ -498,6 +510,34 @@ static void says_what_is_wrong_with_files(void **state)
         if (!status || strcmp(e.text, expected.bytes)) fail_msg("case %zu gave\n  %s\nexpected\n  %s", i, e.text, expected.bytes);
         qsr_text_free(&expected);
     }
+}
+
+/* The merges of tiny-gpt2, cut anywhere but near their end, or in reverse. */
+static void merges_that_were_cut_or_shuffled_are_refused(void **state)
+{
+    (void)state;
+    char *map, *merges;
+    size_t n, n_merges;
+    qsr_error e = {0};
+    qsr_tokenizer *t;
+    assert_int_equal(qsr_read_file(&arena, source("experiments/data/tiny-gpt2/vocab.json"), 1 << 20, &map, &n, &e), QSR_OK);
+    assert_int_equal(qsr_read_file(&arena, source("experiments/data/tiny-gpt2/merges.txt"), 1 << 20, &merges, &n_merges, &e), QSR_OK);
+    const char *in = folder(), *at = merges;
+    put_file(in, "vocab.json", map, n);
+    for (size_t line = 0; line < 1700 && (at = strchr(at, '\n')); line++, at++) {
+        if (line % 100) continue;
+        put_file(in, "merges.txt", merges, (size_t)(at - merges) + 1);
+        assert_int_equal(qsr_tokenizer_open(in, &t, &e), QSR_E_INPUT);
+        assert_non_null(strstr(e.text, ": is merges.txt complete?"));
+    }
+    assert_non_null(at);
+    at = strchr(merges, '\n') + 1;
+    put_file(in, "merges.txt", at, n_merges - (size_t)(at - merges));
+    qsr_tokenizer_close(open_good(in));
+    const char *middle = strchr(merges + n_merges / 2, '\n') + 1;
+    put_file(in, "merges.txt", qsr_arena_printf(&arena, "%s%.*s", middle, (int)(middle - at), at), n_merges - (size_t)(at - merges));
+    assert_int_equal(qsr_tokenizer_open(in, &t, &e), QSR_E_INPUT);
+    assert_non_null(strstr(e.text, ": are the merges complete and in their order?"));
 }
 
 static void finds_the_token_that_ends_texts(void **state)
@@ -578,6 +618,7 @@ int main(void)
         cmocka_unit_test(the_cut_into_pieces_makes_no_difference),
         cmocka_unit_test(a_word_beyond_the_limit_is_refused_and_the_next_text_is_fine),
         cmocka_unit_test(says_what_is_wrong_with_files),
+        cmocka_unit_test(merges_that_were_cut_or_shuffled_are_refused),
         cmocka_unit_test(finds_the_token_that_ends_texts),
         cmocka_unit_test(a_byte_without_a_token_is_named),
         cmocka_unit_test(added_tokens_have_texts_and_never_come_from_texts),
