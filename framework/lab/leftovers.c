@@ -68,6 +68,12 @@ static bool is_listed(const qsr_leftovers *l, const char *run)
     return false;
 }
 
+static const char *orphan_text(qsr_arena *arena, const qsr_survey_cell *c)
+{
+    if (c->state != QSR_CELL_DONE && c->state != QSR_CELL_STALE) return "an orphan: the spec no longer produces it";
+    return qsr_arena_printf(arena, "A COMPLETED RUN of %llu steps, an orphan: the spec no longer produces it", (unsigned long long)c->step);
+}
+
 /* Orphans first, so that what lies inside them is not listed again. */
 qsr_status qsr_leftovers_find(const char *folder, const qsr_spec *const *cells, size_t n, qsr_registry *registry, qsr_leftovers *ret,
                               qsr_error *e)
@@ -80,7 +86,7 @@ qsr_status qsr_leftovers_find(const char *folder, const qsr_spec *const *cells, 
     if (n) qsr_survey_spec(cells, n, folder, registry, &survey);
     for (size_t i = 0; i < survey.n; i++)
         if (survey.cells[i].orphan && survey.cells[i].state != QSR_CELL_RUNNING)
-            add(ret, survey.cells[i].folder, survey.cells[i].folder, "an orphan: the spec no longer produces it");
+            add(ret, survey.cells[i].folder, survey.cells[i].folder, orphan_text(&ret->arena, &survey.cells[i]));
     for (size_t i = 0; i < archive.count; i++)
         if (!is_listed(ret, archive.records[i].path)) add_run(ret, &archive.records[i]);
     qsr_survey_free(&survey);

@@ -77,7 +77,7 @@ static void examine_files(qsr_survey *s, qsr_survey_cell *c, const json_t *resul
         if (!stale && !c->orphan) stale = qsr_kept_lost(&s->arena, c->folder, manifest, result);
         c->state = stale ? QSR_CELL_STALE : QSR_CELL_DONE;
         c->reason = stale;
-        c->step = c->steps;
+        c->step = c->orphan ? (uint64_t)json_integer_value(json_object_get(json_object_get(result, "train"), "steps")) : c->steps;
     } else {
         c->step = checkpoint_step(&s->arena, c->folder);
         c->state = c->step && stale ? QSR_CELL_STALE : QSR_CELL_INTERRUPTED;
