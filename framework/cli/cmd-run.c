@@ -106,11 +106,14 @@ static int exit_code_of(const qsr_run_summary *run)
 static int tell(const spec_file *f)
 {
     int worst = QSR_EXIT_OK;
-    if (f->of.n == 1) qsr_results_run(f->of.cells[0], &f->done[0]);
+    if (f->of.n == 1 && !f->done[0].elsewhere) qsr_results_run(f->of.cells[0], &f->done[0]);
     else qsr_results_table(f->of.cells, f->done, f->of.n);
     for (size_t i = 0; i < f->of.n; i++) {
         if (f->done[i].outcome == QSR_RUN_FAILED)
             fprintf(stderr, "quasar: %s %s failed: %s\n", f->of.cells[i]->name, f->of.cells[i]->id, f->done[i].reason);
+        if (f->done[i].outcome == QSR_RUN_STALE)
+            fprintf(stderr, "quasar: %s %s is stale: %s\n", f->of.cells[i]->name, f->of.cells[i]->id, f->done[i].reason);
+        if (f->done[i].outcome == QSR_RUN_INTERRUPTED && f->of.n > 1) printf("%s interrupted: %s\n", f->of.cells[i]->id, f->done[i].reason);
         int code = exit_code_of(&f->done[i]);
         if (code > worst) worst = code;
     }

@@ -95,18 +95,24 @@ void qsr_results_table(qsr_spec *const *specs, const qsr_run_summary *runs, size
     qsr_table_row(&table, (const char *[]){"NAME", "RUN", "STATUS", "l0", "nmse", "fvu", "explained_variance", "silent_fraction",
                                            "epsilon_lbo_median", "seconds"});
     static const char *const values[] = {"l0", "nmse", "fvu", "explained_variance", "silent_fraction", "epsilon_lbo_median"};
+    size_t elsewhere = 0;
     for (size_t r = 0; r < n; r++) {
+        if (runs[r].elsewhere) {
+            elsewhere++;
+            continue;
+        }
         char texts[7][32];
         for (size_t i = 0; i < 6; i++) {
             double value = runs[r].evaluated ? qsr_evaluation_get(&runs[r].evaluation, values[i]) : NAN;
             qsr_number_text(value, texts[i], sizeof texts[i]);
         }
         snprintf(texts[6], sizeof texts[6], "%.1f", runs[r].train_seconds + runs[r].eval_seconds);
-        qsr_table_row(&table, (const char *[]){specs[r]->name, qsr_path_base(runs[r].folder), outcome_text(runs[r].outcome), texts[0],
+        qsr_table_row(&table, (const char *[]){specs[r]->name, specs[r]->id, outcome_text(runs[r].outcome), texts[0],
                                                texts[1], texts[2], texts[3], texts[4], texts[5], texts[6]});
     }
-    qsr_table_print(&table, 0, stdout);
+    if (elsewhere < n) qsr_table_print(&table, 0, stdout);
     qsr_table_free(&table);
+    if (elsewhere) printf("%zu more cell%s to other shards\n", elsewhere, elsewhere == 1 ? " belongs" : "s belong");
 }
 
 void qsr_results_evaluation(const qsr_evaluation *evaluation)

@@ -222,7 +222,7 @@ static qsr_status look_at_result(qsr_cell *c, const json_t *result, const json_t
         recall_metrics(c, result);
         leave(c, QSR_RUN_SKIPPED, "");
     } else if (!(c->options->rerun & QSR_RERUN_STALE)) {
-        leave(c, QSR_RUN_STALE, qsr_arena_printf(&c->store.arena, "%s (--rerun stale trains it again)", stale));
+        leave(c, QSR_RUN_STALE, qsr_arena_printf(&c->store.arena, "%s; --rerun stale trains it again", stale));
     }
     return QSR_OK;
 }

@@ -56,6 +56,14 @@ static void mark_failed(const members *m, const qsr_error *why)
         }
 }
 
+/* Cells that this shard's plan leaves out. */
+static void mark_elsewhere(const qsr_plan *plan, size_t n, qsr_run_summary *ret)
+{
+    for (size_t i = 0; i < n; i++) ret[i].elsewhere = true;
+    for (size_t g = 0; g < plan->n; g++)
+        for (size_t i = 0; i < plan->groups[g].n; i++) ret[plan->groups[g].cells[i]].elsewhere = false;
+}
+
 static qsr_status run_groups(const qsr_plan *plan, const qsr_spec *const *cells, size_t n, const qsr_run_options *options,
                              qsr_run_summary *ret, qsr_problems *problems, qsr_error *e)
 {
@@ -83,6 +91,7 @@ qsr_status qsr_lab_run(const qsr_spec *const *cells, size_t n, const qsr_run_opt
     if (status) return status;
     qsr_plan plan;
     qsr_plan_make(cells, n, options, false, &plan);
+    mark_elsewhere(&plan, n, ret);
     if (plan.n > 1) status = qsr_plan_check(&plan, cells, options, problems, e);
     if (!status && n > 1 && options->watcher.plan) options->watcher.plan(options->watcher.ctx, &plan, cells, n);
     if (!status) status = run_groups(&plan, cells, n, options, ret, problems, e);

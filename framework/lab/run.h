@@ -56,6 +56,7 @@ typedef struct {
     bool evaluated;
     qsr_evaluation evaluation; /* when evaluated */
     bool resumed;
+    bool elsewhere;            /* pending, and another shard's */
     uint64_t steps, tokens;    /* done in the end */
     double train_seconds;      /* of this cell's own steps, without reading data */
     double data_seconds;       /* that its group read data, until it was trained */

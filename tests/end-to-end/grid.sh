@@ -112,3 +112,17 @@ expect 0 run grid.yaml --out runs --quiet
 "$quasar" show grid.yaml --id | sort >ids
 ls runs/grid | grep -- '-' | sort >folders
 cmp ids folders || fail "the folders of the run are not the cells that show lists"
+
+# Interrupted, it says of each cell where it stands and how it goes on.
+"$quasar" run grid.yaml train.tokens=640_000_000 --out stopped --quiet >out 2>err &
+pid=$!
+tries=0
+until [ -n "$(find stopped -name metrics.jsonl -size +0 2>/dev/null)" ]; do
+    [ $((tries += 1)) -le 300 ] || fail "no step in 30 seconds"
+    sleep 0.1
+done
+kill -TERM "$pid"
+code=0
+wait "$pid" || code=$?
+[ "$code" -eq 130 ] || fail "interrupted, the exit code is $code"
+[ "$(grep -c ' interrupted: stopped after step [0-9]* of 5000000; the same command goes on$' out)" -eq 3 ] || fail "it does not say how it goes on: $(cat out)"

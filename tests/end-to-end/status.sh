@@ -115,6 +115,7 @@ said out "nothing was removed"
 expect 0 gc runs grid.yaml
 said out "5 leftovers"
 said out "the spec no longer produces it"
+[ "$(grep -c 'A COMPLETED RUN of 10 steps, an orphan' out)" -eq 2 ] || fail "gc should say that the orphans are completed runs"
 expect 0 gc runs grid.yaml --yes
 said out "5 removed"
 expect 0 gc runs grid.yaml
@@ -142,6 +143,8 @@ lost() {
     expect 0 run grid.yaml --out fresh --dry-run --threads 1
     said out "stale: $why"
     expect 1 run grid.yaml --out fresh --quiet
+    said err "quasar: grid $(basename "$whole") is stale: $why"
+    said err "; --rerun stale trains it again"
     [ "$(grep -c 'already complete' out)" -eq 3 ] || fail "$*: three cells are whole"
     expect 0 run grid.yaml --out fresh --quiet --rerun stale
     [ "$(grep -c 'already complete' out)" -eq 3 ] || fail "$*: one cell should be trained again"
@@ -168,3 +171,9 @@ lost "latents.csv is missing" rm "$whole/latents.csv"
 lost "metrics.jsonl is shorter than result.json says: its last step is 1 of 10" as_before sed -i '$d' "$whole/metrics.jsonl"
 lost "$weights is shorter than its header says" as_before truncate -s -1 "$whole/$weights"
 as_before expect 0 status grid.yaml --out fresh
+
+# ---- a shard tells of its own cells alone
+expect 0 run grid.yaml --out sharded --quiet --shard 1/2
+[ "$(grep -c ' completed ' out)" -eq 2 ] || fail "half of the cells should be told of"
+grep -q pending out && fail "another shard's cells are listed"
+said out "2 more cells belong to other shards"
