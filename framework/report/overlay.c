@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "format/csv.h"
 
@@ -130,24 +131,58 @@ static qsr_status read_measures(reading *r, const qsr_csv_row *row, qsr_publishe
     return QSR_OK;
 }
 
-static qsr_status read_run(reading *r, const qsr_csv_row *row, qsr_published *p, qsr_error *e)
+static qsr_status read_run(reading *r, const qsr_csv_row *row, qsr_published *p, bool *ret_foreign, qsr_error *e)
 {
     p->name = qsr_arena_strdup(r->arena, field(r, row, NAME));
+    *ret_foreign = true;
     qsr_status status = read_parameters(r, row, p, e);
-    return status ? status : read_measures(r, row, p, e);
+    if (status) return status;
+    *ret_foreign = false;
+    status = read_measures(r, row, p, e);
+    if (status || (p->n_measures && strcmp(p->measures[0].name, "l0") == 0)) return status;
+    *ret_foreign = true;
+    return qsr_fail(e, QSR_E_INPUT, "%s:%u: '%s' has no l0_norm", r->path, row->line, p->name);
+}
+
+/* An export of a whole project holds other runs, too: those are left out, with one warning. */
+static qsr_status read_runs(reading *r, qsr_overlay *to, qsr_error *e)
+{
+    size_t foreign = 0;
+    qsr_error first = {0};
+    for (size_t i = 1; i < r->csv->count; i++) {
+        qsr_published p = {0};
+        qsr_error why = {0};
+        bool is_foreign;
+        if (!read_run(r, &r->csv->rows[i], &p, &is_foreign, &why)) {
+            to->runs[to->count++] = p;
+            continue;
+        }
+        if (!is_foreign) {
+            *e = why;
+            return QSR_E_INPUT;
+        }
+        if (foreign++ == 0) first = why;
+    }
+    if (foreign && !to->count) {
+        *e = first;
+        return QSR_E_INPUT;
+    }
+    if (foreign) qsr_log(QSR_LOG_WARNING, "rows left out: %zu, the first: %s", foreign, first.text);
+    return QSR_OK;
 }
 
 qsr_status qsr_overlay_read(const char *path, qsr_arena *arena, qsr_overlay *ret, qsr_error *e)
 {
     qsr_csv csv;
     qsr_overlay overlay = {0};
+    qsr_error unused = {0};
+    if (!e) e = &unused;
     qsr_status status = qsr_csv_read(path, CSV_BYTES, &csv, e);
     if (status) return status;
     reading r = {path, arena, &csv, {0}};
     status = find_columns(&r, e);
     overlay.runs = qsr_arena_alloc(arena, csv.count, sizeof *overlay.runs);
-    for (size_t i = 1; !status && i < csv.count; i++)
-        status = read_run(&r, &csv.rows[i], &overlay.runs[overlay.count++], e);
+    if (!status) status = read_runs(&r, &overlay, e);
     qsr_csv_free(&csv);
     if (!status) *ret = overlay;
     return status;

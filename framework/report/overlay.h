@@ -16,7 +16,7 @@ typedef struct {
     size_t count;
 } qsr_overlay;
 
-/* Everything lives in the arena. A name that does not tell its activation is QSR_E_INPUT with its line, as is a value that is no
- * number; an empty one is "not measured". */
+/* Everything lives in the arena. Rows whose name does not tell its activation, or without l0_norm, are left out with one warning;
+ * where no other row is left they are QSR_E_INPUT with the line of the first, as is a value that is no number. */
 qsr_status qsr_overlay_read(const char *path, qsr_arena *, qsr_overlay *ret, qsr_error *e);
 #endif

@@ -92,6 +92,7 @@ static void refuses_other_files(void **state)
          ":2: the name 'h_12_topk_x_0.0' is not <hook>_<d_sae>_<activation>_<k>_<afa_coeff>"},
         {"Name,l0_norm,l2_loss\nh_12_topk_4_0.0,1,2\nh_12_topk_4_0.0,one,2\n",
          ":3: l0_norm is 'one', but must be a number"},
+        {"Name,l0_norm,l2_loss\nh_12_topk_4_0.0,,2\nmy run,1,2\n", ":2: 'h_12_topk_4_0.0' has no l0_norm"},
         {"", ": the file is empty"},
     };
     const char *path = qsr_arena_printf(&arena, "%s/bad.csv", test_folder());
@@ -104,11 +105,12 @@ static void refuses_other_files(void **state)
     }
 }
 
-/* The coefficient is the column's where there is one, the name's otherwise; an empty measure is none. */
+/* The coefficient is the column's where there is one, the name's otherwise; an empty measure is none. Rows of
+ * other runs, or without l0, are left out. */
 static void takes_what_is_there(void **state)
 {
     (void)state;
-    static const char text[] = "l2_loss,Name,l0_norm\n,some_hook_64_topafa_0_0.25,12\nNaN,some_hook_64_relu_0_0.0,\n";
+    static const char text[] = "l2_loss,Name,l0_norm\n,some_hook_64_topafa_0_0.25,12\nNaN,some_hook_64_relu_0_0.0,7\n1,my other run,7\n1,h_64_relu_0_0.0,NaN\n";
     const char *path = qsr_arena_printf(&arena, "%s/some.csv", test_folder());
     qsr_overlay overlay;
     assert_int_equal(qsr_write_file(path, text, strlen(text), NULL), QSR_OK);
@@ -119,7 +121,7 @@ static void takes_what_is_there(void **state)
     assert_int_equal(overlay.runs[0].n_measures, 2);
     assert_close(overlay.runs[0].measures[1].value, 12 * (7 + 6), 1e-15); /* log2 64 = 6 */
     assert_string_equal(value_of(&overlay.runs[1], "losses.afa"), "off");
-    assert_int_equal(overlay.runs[1].n_measures, 0);
+    assert_int_equal(overlay.runs[1].n_measures, 2); /* l0 and its bits */
 }
 
 static int clean(void **state)
