@@ -59,6 +59,9 @@ static qsr_status tokenize(job *j, qsr_tokenizer *t, const qsr_strings *texts, c
     if (status) return status;
     status = qsr_tokenize(t, texts, &sink, state, e);
     if (j->drawn) fputs("\r\033[K", stderr);
+    if (!status && !state->documents)
+        status = qsr_fail(e, QSR_E_INPUT, "%s%s: there is no document: a .jsonl has an object with a \"text\" in each line",
+                          texts->items[0], texts->count > 1 ? " and the other texts" : "");
     if (!status) return qsr_tokens_out_commit(&j->out, e);
     qsr_tokens_out_abort(&j->out);
     return status;

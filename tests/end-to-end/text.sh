@@ -44,6 +44,20 @@ expect 2 tokenize 'texts/*.md' --model "$model" -o x.npy
 said err "quasar: no file matches texts/*.md"
 expect 2 tokenize texts/a.txt --model "$model" -o x.csv
 said err "quasar: x.csv: tokens are written as .npy or as .bin (nanoGPT's uint16)"
+# No document at all is a mistake; an empty .txt is a document.
+printf '\n \n' >none.jsonl
+expect 2 tokenize none.jsonl --model "$model" -o x.npy
+exactly err <<'END'
+quasar: none.jsonl: there is no document: a .jsonl has an object with a "text" in each line
+END
+if command -v gzip >/dev/null 2>&1; then
+    gzip -c none.jsonl >none.jsonl.gz
+    expect 2 tokenize none.jsonl.gz none.jsonl --model "$model" -o x.npy
+    said err "quasar: none.jsonl.gz and the other texts: there is no document: "
+fi
+: >empty.txt
+expect 0 tokenize empty.txt none.jsonl --model "$model" -o empty.npy
+said out "empty.npy: 1 documents, 1 tokens as uint16"
 echo '{"text": 1}' >wrong.jsonl
 expect 2 tokenize texts/a.txt wrong.jsonl --model "$model" -o x.npy
 said err 'quasar: wrong.jsonl:1: "text" is not a string'
