@@ -11,16 +11,33 @@
 #include "math/kernel.h"
 #include "report/tensorboard.h"
 
+/* The folder of runs, or a run's own: event files among a run's files would be nobody's. */
+static bool is_among_runs(const qsr_archive *archive, const char *folder)
+{
+    qsr_arena arena = {0};
+    const char *to = qsr_path_absolute(&arena, folder);
+    bool among = strcmp(to, qsr_path_absolute(&arena, archive->folder)) == 0;
+    for (size_t i = 0; i < archive->count && !among; i++) {
+        const char *run = qsr_path_absolute(&arena, archive->records[i].path);
+        among = qsr_starts_with(to, run) && (to[strlen(run)] == 0 || to[strlen(run)] == '/');
+    }
+    qsr_arena_free(&arena);
+    return among;
+}
+
 static int export_tensorboard(const char *from, const char *folder)
 {
     qsr_archive archive;
     qsr_error e = {0};
     if (qsr_archive_read(from, &archive, &e)) return qsr_cli_report(&e);
     int code = QSR_EXIT_OK;
-    if (qsr_tensorboard_write(&archive, folder, &e))
+    if (is_among_runs(&archive, folder)) {
+        qsr_fail(&e, QSR_E_INPUT, "--tensorboard %s would put event files among the runs' own files: name another folder", folder);
+        code = qsr_cli_report(&e);
+    } else if (qsr_tensorboard_write(&archive, folder, &e))
         code = qsr_cli_report(&e);
     else
-        printf("%s: %zu runs; show them with tensorboard --logdir %s\n", folder, archive.count, folder);
+        printf("%s: %zu run%s; show them with tensorboard --logdir %s\n", folder, archive.count, archive.count == 1 ? "" : "s", folder);
     qsr_archive_free(&archive);
     return code;
 }

@@ -79,6 +79,8 @@ fi
 # An export is the same every time.
 expect 0 export runs --tensorboard board
 cp -R board first
+expect 2 export runs --tensorboard ./runs
+said err "would put event files among the runs' own files"
 expect 0 export runs --tensorboard board
 diff -r first board || fail "a second export differs"
 [ "$(find board -name 'events.out.tfevents.*' | wc -l)" -eq 6 ] || fail "there should be 6 event files"
