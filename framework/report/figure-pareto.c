@@ -82,11 +82,23 @@ static void draw_series(const pareto *p, size_t series, qsr_figure *f)
                     qsr_figure_mark(series), about->published ? 2 : 1, colour);
 }
 
-/* Codes with more active latents than half of the input's dimensions are not sparse. */
+static bool has_published(const pareto *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->study->series[p->points[i].series].published) return true;
+    return false;
+}
+
+/* Codes with more active latents than half of the input's dimensions are not sparse; of published runs those are not known. */
 static void shade_dense(pareto *p, qsr_figure *f)
 {
     double edge = (double)p->study->d_in / 2;
     if (!p->study->d_in || edge > 8 * p->all.x_high) return;
+    if (has_published(p)) {
+        qsr_text_add(&f->caption, " L0 above d_in/2 (%g for the own runs) is not sparse; it is not shaded, as published runs may be of another width.",
+                     edge);
+        return;
+    }
     p->all.x_high = fmax(p->all.x_high, edge * 1.25);
     qsr_figure_set(
         f,

@@ -25,7 +25,8 @@ void qsr_figure_violin(const qsr_violin *, size_t n, bool layers, const char *na
 
 /* ---- from a study */
 
-/* A metric over l0, both logarithmic where they can be; a line with 95 % intervals for each series; more than d_in/2 is shaded. */
+/* A metric over l0, both logarithmic where they can be; a line with 95 % intervals for each series; more than d_in/2 is shaded
+ * unless published runs, whose d_in is not known, are drawn too. */
 void qsr_figure_pareto(const qsr_study *, const char *metric, const char *name, qsr_figure *);
 /* A key of metrics.jsonl over the tokens trained on, a line for each run. */
 void qsr_figure_curves(const qsr_study *, const char *key, const char *name, const char *title, qsr_figure *);

@@ -120,7 +120,7 @@ complete page.html
 figures=$(grep -c '<svg' page.html)
 [ "$figures" -ge 14 ] && [ "$figures" -eq "$(ls plots/*.gp | wc -l)" ] && [ "$figures" -eq "$(ls plots/*.tsv | wc -l)" ] || fail "$figures figures"
 if grep -q "fill=.black\|stroke=.black" page.html; then fail "black would not be seen in the dark"; fi
-has page.html "(published)" "Shaded: L0 above d_in/2 = 8" "max 2.5"
+has page.html "(published)" "L0 above d_in/2 (8 for the own runs) is not sparse; it is not shaded" "max 2.5"
 grep -o ' id="[^"]*"' page.html | sort | uniq -d >twice
 [ ! -s twice ] || fail "ids are used twice: $(head -3 twice)"
 expect 0 report runs -o second.html --keep-plots plots --overlay "$source_folder/tests/golden/paper/gpt2_layer6_runs.csv"

@@ -7,7 +7,6 @@ set border linecolor rgb 'black'
 set grid linecolor rgb '#888888' linewidth 0.5 dashtype 3
 set tics nomirror
 set key noenhanced samplen 1.5 spacing 1.1
-set object 1 rectangle from first 32, graph 0 to graph 1, graph 1 behind fillcolor rgb '#888888' fillstyle transparent solid 0.2 noborder
 set xlabel 'L0' noenhanced offset 0,0.4
 set ylabel 'mse_norm (published: l2_loss)' noenhanced
 set logscale x

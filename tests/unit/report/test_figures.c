@@ -110,6 +110,25 @@ static void bounds_are_the_formula(void **state)
     qsr_figure_free(&f);
 }
 
+/* The half of the own runs' d_in says nothing of published runs. */
+static void dense_codes_are_shaded_where_all_widths_are_known(void **state)
+{
+    (void)state;
+    const char *overlays[] = {qsr_arena_printf(&arena, "%s/tests/cases/report/published.csv", getenv("QUASAR_SOURCE")),
+                              NULL};
+    for (int with = 0; with < 2; with++) {
+        qsr_figure f = figure_of(&(qsr_plot_request){
+            .kind = "pareto", .folder = grid(), .metric = "mse_norm", .overlays = with ? overlays : NULL});
+        qsr_text script = {0};
+        qsr_figure_script(&f, QSR_PICTURE_SVG, &script);
+        assert_true((strstr(script.bytes, "set object 1 rectangle") == NULL) == (with == 1));
+        assert_non_null(strstr(f.caption.bytes, with ? "(32 for the own runs) is not sparse; it is not shaded"
+                                                     : "Shaded: L0 above d_in/2 = 32"));
+        qsr_text_free(&script);
+        qsr_figure_free(&f);
+    }
+}
+
 /* 12,000 tokens: at most 3,000 points, and none is lost. */
 static void many_points_are_counted(void **state)
 {
@@ -256,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_are_as_they_were),   cmocka_unit_test(bounds_are_the_formula),
+        cmocka_unit_test(dense_codes_are_shaded_where_all_widths_are_known),
         cmocka_unit_test(many_points_are_counted),    cmocka_unit_test(what_does_not_go_together_is_refused),
         cmocka_unit_test(gnuplots_troubles_are_told), cmocka_unit_test(names_are_only_names),
         cmocka_unit_test(percent_signs_stay_in_names_of_violins),
