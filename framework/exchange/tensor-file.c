@@ -4,8 +4,9 @@
 #include <stdio.h>
 
 #include "base/arena.h"
+#include "math/rows.h"
 
-enum { TILE = 32, MOST_PROBLEM_BYTES = 700 };
+enum { MOST_PROBLEM_BYTES = 700 };
 
 qsr_status qsr_tensor_file_open(const char *path, qsr_tensor_file *ret, qsr_error *e)
 {
@@ -89,15 +90,6 @@ static const qsr_tensor *expect(qsr_tensor_file *f, const char *name, size_t ran
     return NULL;
 }
 
-/* out[cols][rows] = in[rows][cols] */
-static void transpose(const float *in, size_t rows, size_t cols, float *out)
-{
-    for (size_t r0 = 0; r0 < rows; r0 += TILE)
-        for (size_t c0 = 0; c0 < cols; c0 += TILE)
-            for (size_t r = r0; r < rows && r < r0 + TILE; r++)
-                for (size_t c = c0; c < cols && c < c0 + TILE; c++) out[c * rows + r] = in[r * cols + c];
-}
-
 static float *block_of(qsr_tensor_file *f, const qsr_tensor *t)
 {
     float *block = qsr_block_raw(t->count ? t->count : 1, sizeof(float));
@@ -127,7 +119,7 @@ void qsr_tensor_file_matrix(qsr_tensor_file *f, const char *name, size_t rows, s
     take(f, t, ret);
     if (!transposed || !ret->data) return;
     float *turned = block_of(f, t);
-    if (turned) transpose(ret->data, cols, rows, turned);
+    if (turned) qsr_rows_transpose(ret->data, cols, rows, turned);
     qsr_block_free(ret->data);
     ret->data = turned;
 }

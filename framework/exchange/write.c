@@ -5,6 +5,7 @@
 
 #include "base/fs.h"
 #include "exchange/formats.h"
+#include "math/rows.h"
 
 qsr_status qsr_export_format_parse(const char *word, qsr_export_format *ret, qsr_error *e)
 {
@@ -21,12 +22,6 @@ qsr_status qsr_export_format_parse(const char *word, qsr_export_format *ret, qsr
 
 /* ---- tensors ---------------------------------------------------------------------------------------------------------- */
 
-static void transpose(const float *in, size_t rows, size_t cols, float *out)
-{
-    for (size_t r = 0; r < rows; r++)
-        for (size_t c = 0; c < cols; c++) out[c * rows + r] = in[r * cols + c];
-}
-
 qsr_status qsr_outgoing(const qsr_taken *t, const char *name, size_t rank, size_t n0, size_t n1, bool transposed, qsr_tensor *ret,
                         qsr_error *e)
 {
@@ -39,7 +34,7 @@ qsr_status qsr_outgoing(const qsr_taken *t, const char *name, size_t rank, size_
         qsr_block_free(turned);
         return qsr_fail_nomem(e, name, t->count * sizeof(float));
     }
-    if (transposed) transpose(t->data, n1, n0, turned);
+    if (transposed) qsr_rows_transpose(t->data, n1, n0, turned);
     qsr_from_float(dtype, transposed ? turned : t->data, t->count, bytes);
     qsr_block_free(turned);
     *ret = (qsr_tensor){.name = name, .dtype = dtype, .rank = rank, .shape = {n0, n1}, .count = t->count, .data = bytes};

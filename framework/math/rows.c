@@ -57,3 +57,12 @@ size_t qsr_row_not_finite(const float *x, size_t d)
         if (!isfinite(x[i])) return i;
     return d;
 }
+
+void qsr_rows_transpose(const float *in, size_t rows, size_t cols, float *out)
+{
+    enum { TILE = 32 };
+    for (size_t r0 = 0; r0 < rows; r0 += TILE)
+        for (size_t c0 = 0; c0 < cols; c0 += TILE)
+            for (size_t r = r0; r < rows && r < r0 + TILE; r++)
+                for (size_t c = c0; c < cols && c < c0 + TILE; c++) out[c * rows + r] = in[r * cols + c];
+}

@@ -10,4 +10,6 @@ double qsr_row_norm(const float *x, size_t d);                     /* l2 */
 double qsr_row_deviation(const float *x, double mean, size_t d);   /* sum of (x - mean)^2 */
 /* The index of the first value that is not finite, or d. */
 size_t qsr_row_not_finite(const float *x, size_t d);
+/* out[cols][rows] = in[rows][cols] */
+void qsr_rows_transpose(const float *in, size_t rows, size_t cols, float *out);
 #endif

@@ -108,22 +108,12 @@ static qsr_status read_finite(const qsr_tensor *t, const char *path, float *out,
                     qsr_float_text(out[bad], value, sizeof value), t->dtype == QSR_F64 ? " (as float32)" : "", bad);
 }
 
-/* out[cols][rows] = in[rows][cols] */
-static void transpose(const float *in, size_t rows, size_t cols, float *out)
-{
-    enum { TILE = 32 };
-    for (size_t r0 = 0; r0 < rows; r0 += TILE)
-        for (size_t c0 = 0; c0 < cols; c0 += TILE)
-            for (size_t r = r0; r < rows && r < r0 + TILE; r++)
-                for (size_t c = c0; c < cols && c < c0 + TILE; c++) out[c * rows + r] = in[r * cols + c];
-}
-
 static qsr_status load_encoder(qsr_params *p, const qsr_tensor *t, const char *path, qsr_error *e)
 {
     float *plain = qsr_block_raw(t->count, sizeof(float));
     if (!plain) return qsr_fail_nomem(e, "reading W_enc", t->count * sizeof(float));
     qsr_status status = read_finite(t, path, plain, e);
-    if (!status) transpose(plain, p->d_in, p->d_sae, p->w_enc);
+    if (!status) qsr_rows_transpose(plain, p->d_in, p->d_sae, p->w_enc);
     qsr_block_free(plain);
     return status;
 }
@@ -217,7 +207,7 @@ qsr_status qsr_params_save(const qsr_params *p, const char *path, qsr_made *acti
     size_t weights = p->d_in * p->d_sae, n = WEIGHTS;
     float *w_enc = qsr_block_raw(weights, sizeof(float));
     if (!w_enc) return qsr_fail_nomem(e, "writing W_enc", weights * sizeof(float));
-    transpose(p->w_enc, p->d_sae, p->d_in, w_enc);
+    qsr_rows_transpose(p->w_enc, p->d_sae, p->d_in, w_enc);
     qsr_tensor tensors[MOST] = {{"W_enc", QSR_F32, 2, {p->d_in, p->d_sae}, weights, w_enc},
                                 {"W_dec", QSR_F32, 2, {p->d_sae, p->d_in}, weights, p->w_dec},
                                 {"b_enc", QSR_F32, 1, {p->d_sae}, p->d_sae, p->b_enc},
