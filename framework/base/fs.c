@@ -144,6 +144,14 @@ qsr_status qsr_writer_put(qsr_writer *w, const void *bytes, size_t n, qsr_error 
     return QSR_OK;
 }
 
+qsr_status qsr_writer_drain(qsr_writer *w, qsr_text *text, size_t from, qsr_error *e)
+{
+    if (text->length < from) return QSR_OK;
+    qsr_status status = text->length ? qsr_writer_put(w, text->bytes, text->length, e) : QSR_OK;
+    text->length = 0;
+    return status;
+}
+
 qsr_status qsr_writer_patch(qsr_writer *w, size_t offset, const void *bytes, size_t n, qsr_error *e)
 {
     const char *from = bytes;

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/text.h"
 
 /* A file mapped read-only. `bytes` is NULL when size is 0. */
 typedef struct {
@@ -40,6 +41,8 @@ typedef struct {
 } qsr_writer;
 qsr_status qsr_writer_open(qsr_writer *, const char *path, qsr_error *e);
 qsr_status qsr_writer_put(qsr_writer *, const void *bytes, size_t n, qsr_error *e);
+/* Puts what has gathered in a text and empties it, once there are `from` bytes of it. */
+qsr_status qsr_writer_drain(qsr_writer *, qsr_text *, size_t from, qsr_error *e);
 /* Overwrites what was put at `offset`: a header that counts what follows. */
 qsr_status qsr_writer_patch(qsr_writer *, size_t offset, const void *bytes, size_t n, qsr_error *e);
 qsr_status qsr_writer_commit(qsr_writer *, qsr_error *e);

@@ -151,14 +151,6 @@ static void put_context(job *j, const context *c)
     qsr_text_puts(&j->lines, "}");
 }
 
-static qsr_status flush(job *j, size_t from, qsr_error *e)
-{
-    if (j->lines.length < from) return QSR_OK;
-    qsr_status status = j->lines.length ? qsr_writer_put(&j->writer, j->lines.bytes, j->lines.length, e) : QSR_OK;
-    j->lines.length = 0;
-    return status;
-}
-
 static qsr_status write_block(job *j, size_t begin, size_t end, qsr_error *e)
 {
     size_t n = 0;
@@ -181,7 +173,7 @@ static qsr_status write_block(job *j, size_t begin, size_t end, qsr_error *e)
             put_context(j, &j->contexts[n]);
         }
         qsr_text_puts(&j->lines, "]}\n");
-        status = flush(j, FLUSH_BYTES, e);
+        status = qsr_writer_drain(&j->writer, &j->lines, FLUSH_BYTES, e);
     }
     return status;
 }
@@ -227,7 +219,7 @@ qsr_status qsr_contexts_write(const qsr_latents *latents, const char *path, cons
     if (!status) status = qsr_writer_open(&j.writer, path, e);
     for (size_t begin = 0; begin < d_sae && !status; begin += j.block)
         status = write_block(&j, begin, qsr_min_size(begin + j.block, d_sae), e);
-    if (!status) status = flush(&j, 0, e);
+    if (!status) status = qsr_writer_drain(&j.writer, &j.lines, 0, e);
     if (!status) status = qsr_writer_commit(&j.writer, e);
     release(&j);
     return status;

@@ -162,14 +162,6 @@ static void put_latent(const qsr_latents *l, size_t j, uint64_t rows, float dec_
     qsr_text_puts(line, "\n");
 }
 
-static qsr_status flush(qsr_writer *writer, qsr_text *lines, size_t from, qsr_error *e)
-{
-    if (lines->length < from) return QSR_OK;
-    qsr_status status = lines->length ? qsr_writer_put(writer, lines->bytes, lines->length, e) : QSR_OK;
-    lines->length = 0;
-    return status;
-}
-
 qsr_status qsr_latents_write(const qsr_latents *l, const char *path, uint64_t rows, const qsr_params *params,
                              const float *dec_norm, const qsr_neighbour *neighbour, qsr_pool *pool, qsr_error *e)
 {
@@ -183,9 +175,9 @@ qsr_status qsr_latents_write(const qsr_latents *l, const char *path, uint64_t ro
                           "encoder_decoder_cosine\n");
     for (size_t j = 0; j < l->d_sae && !status; j++) {
         put_latent(l, j, rows, dec_norm[j], neighbour[j], a.cosine[j], &lines);
-        status = flush(&writer, &lines, FLUSH_BYTES, e);
+        status = qsr_writer_drain(&writer, &lines, FLUSH_BYTES, e);
     }
-    if (!status) status = flush(&writer, &lines, 0, e);
+    if (!status) status = qsr_writer_drain(&writer, &lines, 0, e);
     if (!status) status = qsr_writer_commit(&writer, e);
     qsr_writer_abort(&writer);
     qsr_text_free(&lines);

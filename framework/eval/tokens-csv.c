@@ -6,13 +6,6 @@
 
 enum { FLUSH_BYTES = 1 << 16 };
 
-static qsr_status flush(qsr_tokens_csv *csv, qsr_error *e)
-{
-    qsr_status status = csv->lines.length ? qsr_writer_put(&csv->writer, csv->lines.bytes, csv->lines.length, e) : QSR_OK;
-    csv->lines.length = 0;
-    return status;
-}
-
 qsr_status qsr_tokens_csv_open(qsr_tokens_csv *csv, const char *path, int64_t layer, qsr_error *e)
 {
     *csv = (qsr_tokens_csv){.writer.fd = -1, .layer = layer};
@@ -37,8 +30,7 @@ qsr_status qsr_tokens_csv_add(qsr_tokens_csv *csv, const qsr_afa_token *tokens, 
 {
     for (size_t i = 0; i < n; i++) {
         add_token(csv, &tokens[i]);
-        if (csv->lines.length < FLUSH_BYTES) continue;
-        qsr_status status = flush(csv, e);
+        qsr_status status = qsr_writer_drain(&csv->writer, &csv->lines, FLUSH_BYTES, e);
         if (status) return status;
     }
     return QSR_OK;
@@ -46,7 +38,7 @@ qsr_status qsr_tokens_csv_add(qsr_tokens_csv *csv, const qsr_afa_token *tokens, 
 
 qsr_status qsr_tokens_csv_commit(qsr_tokens_csv *csv, qsr_error *e)
 {
-    qsr_status status = flush(csv, e);
+    qsr_status status = qsr_writer_drain(&csv->writer, &csv->lines, 0, e);
     if (!status) status = qsr_writer_commit(&csv->writer, e);
     qsr_tokens_csv_abort(csv);
     return status;
