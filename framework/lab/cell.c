@@ -433,17 +433,3 @@ qsr_latent_files qsr_cell_latent_files(const qsr_spec *spec, const char *folder,
     if (o->latents && files.top) files.contexts = qsr_path_join(arena, folder, "top_contexts.jsonl");
     return files;
 }
-
-int64_t qsr_cell_layer(const qsr_spec *spec, const qsr_dataset *data, size_t tap)
-{
-    int64_t layer = -1;
-    for (size_t i = 0; i < spec->dataset.plugin->n_options; i++) {
-        const qsr_option *o = &spec->dataset.plugin->options[i];
-        if (o->type != QSR_OPT_INT || strcmp(o->name, "hook.layer") != 0) continue;
-        memcpy(&layer, (const char *)spec->dataset.values + o->offset, sizeof layer);
-        break;
-    }
-    const qsr_source_ops *source = layer < 0 ? qsr_made_extension(data->made, QSR_EXT_SOURCE) : NULL;
-    const char *text = source ? source->option(data->made->instance, data->first_tap + tap, "hook.layer") : NULL;
-    return text && !qsr_parse_int(text, &layer) ? -1 : layer;
-}

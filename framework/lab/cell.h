@@ -58,6 +58,4 @@ void qsr_cell_close(qsr_cell *);
 
 /* latents.csv and top_contexts.jsonl in `folder`, as the spec's eval block asks for them; paths in the arena. */
 qsr_latent_files qsr_cell_latent_files(const qsr_spec *, const char *folder, qsr_arena *);
-/* Of the hook that the rows of a tap come from, as the spec or a cache says; -1: not known. */
-int64_t qsr_cell_layer(const qsr_spec *, const qsr_dataset *, size_t tap);
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "exchange/probe.h"
+#include "lab/origin.h"
 
 static void put_count(json_t *object, const char *key, uint64_t n) { json_object_set_new(object, key, json_integer((json_int_t)n)); }
 static void put_text(json_t *object, const char *key, const char *text) { json_object_set_new(object, key, json_string(text)); }
@@ -48,47 +49,6 @@ static json_t *describe_architecture(const qsr_learner *l)
 
 /* ---- where its rows came from ------------------------------------------------------------------------------------------- */
 
-/* The spec's own dataset options, or where rows were stored, those of the dataset that made them. */
-typedef struct {
-    const qsr_spec *spec;
-    const qsr_dataset *data;
-    size_t tap;
-    const qsr_source_ops *source; /* or NULL */
-} origin;
-
-static const void *option_of(const qsr_spec *spec, const char *name, uint32_t type)
-{
-    const qsr_plugin *plugin = spec->dataset.plugin;
-    for (size_t i = 0; i < plugin->n_options; i++)
-        if (plugin->options[i].type == type && strcmp(plugin->options[i].name, name) == 0)
-            return (const char *)spec->dataset.values + plugin->options[i].offset;
-    return NULL;
-}
-
-static const char *source_text(const origin *o, const char *name)
-{
-    return o->source ? o->source->option(o->data->made->instance, o->data->first_tap + o->tap, name) : NULL;
-}
-
-static const char *text_of(const origin *o, const char *name)
-{
-    const char *told = source_text(o, name);
-    const char *const *text = option_of(o->spec, name, QSR_OPT_STRING);
-    const qsr_strings *texts = option_of(o->spec, name, QSR_OPT_STRINGS);
-    if (told) return told;
-    if (text) return *text;
-    return texts && texts->count == 1 ? texts->items[0] : NULL;
-}
-
-/* -1: not known. */
-static int64_t count_of(const origin *o, const char *name)
-{
-    const char *told = source_text(o, name);
-    const int64_t *value = option_of(o->spec, name, QSR_OPT_INT);
-    int64_t n = value ? *value : -1;
-    return told && !qsr_parse_int(told, &n) ? -1 : n;
-}
-
 /* The last part of a path: where a folder lies on this machine is nobody's business. */
 static void put_base(json_t *metadata, const char *key, const char *path)
 {
@@ -108,12 +68,12 @@ static void put_convention(json_t *metadata, const char *convention)
     json_object_set_new(metadata, "model_from_pretrained_kwargs", arguments);
 }
 
-static void put_place(json_t *metadata, const origin *o)
+static void put_place(json_t *metadata, const qsr_origin *o)
 {
-    const char *site = text_of(o, "hook.site"), *convention = text_of(o, "convention");
-    const int64_t layer = count_of(o, "hook.layer"), context = count_of(o, "context");
+    const char *site = qsr_origin_text(o, "hook.site"), *convention = qsr_origin_text(o, "convention");
+    const int64_t layer = qsr_origin_count(o, "hook.layer"), context = qsr_origin_count(o, "context");
     char hook[160];
-    put_base(metadata, "model_name", text_of(o, "model"));
+    put_base(metadata, "model_name", qsr_origin_text(o, "model"));
     if (site && layer >= 0) {
         snprintf(hook, sizeof hook, "blocks.%" PRId64 ".hook_%s", layer, site);
         put_text(metadata, "hook_name", hook);
@@ -125,7 +85,7 @@ static void put_place(json_t *metadata, const origin *o)
         json_object_set_new(metadata, "prepend_bos", json_false()); /* contexts are cut from the tokens as they are */
         json_object_set_new(metadata, "seqpos_slice", json_pack("[I, n]", (json_int_t)o->spec->data.skip_first));
     }
-    put_base(metadata, "dataset_path", text_of(o, "tokens") ? text_of(o, "tokens") : text_of(o, "text"));
+    put_base(metadata, "dataset_path", qsr_origin_text(o, "tokens") ? qsr_origin_text(o, "tokens") : qsr_origin_text(o, "text"));
     if (convention) put_convention(metadata, convention);
 }
 
@@ -152,7 +112,7 @@ static json_t *describe_origin(const qsr_learner *l)
 
 qsr_status qsr_describe_sae(const qsr_learner *l, const qsr_dataset *data, size_t tap, json_t **ret, qsr_error *e)
 {
-    const origin o = {l->spec, data, tap, qsr_made_extension(data->made, QSR_EXT_SOURCE)};
+    const qsr_origin o = qsr_origin_of(l->spec, data, tap);
     qsr_probe probe;
     qsr_status status = qsr_probe_run(&l->sae, &probe, e);
     if (status) return status;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/sizes.h"
 #include "data/cursor.h"
+#include "lab/origin.h"
 
 typedef struct {
     const qsr_run_options *options;
@@ -230,8 +231,9 @@ static void evaluate(group *g)
     for (size_t i = 0; i < g->n; i++) {
         qsr_cell *c = &g->cells[i];
         if (c->over || !qsr_cell_trained(c)) continue;
+        const qsr_origin origin = qsr_origin_of(c->spec, &g->data, c->tap);
         cell[n] = c;
-        judged[n++] = (qsr_judged){.sae = &c->learner->sae, .tap = c->tap, .layer = qsr_cell_layer(c->spec, &g->data, c->tap),
+        judged[n++] = (qsr_judged){.sae = &c->learner->sae, .tap = c->tap, .layer = qsr_origin_count(&origin, "hook.layer"),
                                    .ce_tokens = (uint64_t)c->spec->eval.ce_tokens,
                                    .tokens_csv = g->data.held_rows ? qsr_store_path(&c->store, "tokens.csv") : NULL,
                                    .latents = qsr_cell_latent_files(c->spec, c->store.folder, &c->store.arena)};

@@ -12,6 +12,7 @@
 #include "lab/judge-parts.h"
 #include "lab/loaded.h"
 #include "lab/manifest.h"
+#include "lab/origin.h"
 #include "lab/plan.h"
 #include "lab/saebench.h"
 #include "lab/store.h"
@@ -333,7 +334,8 @@ static void prepare(court *c, candidate *k, const qsr_dataset *data, qsr_judged 
         return;
     }
     judged->sae = &k->loaded.sae;
-    judged->layer = qsr_cell_layer(k->spec->spec, data, judged->tap);
+    const qsr_origin origin = qsr_origin_of(k->spec->spec, data, judged->tap);
+    judged->layer = qsr_origin_count(&origin, "hook.layer");
     judged->ce_tokens = (uint64_t)k->spec->spec->eval.ce_tokens;
     judged->latents = qsr_cell_latent_files(k->spec->spec, k->item->out, &c->all->arena);
     /* An earlier result's must not stay beside this one. */

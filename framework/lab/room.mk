@@ -6,7 +6,8 @@ libquasar_la_SOURCES += \
 	framework/lab/forecast.c framework/lab/forecast.h framework/lab/group.c framework/lab/group.h framework/lab/index.c \
 	framework/lab/index.h framework/lab/judge-find.c framework/lab/judge-parts.h framework/lab/judge-spec.c \
 	framework/lab/judge.c framework/lab/judge.h framework/lab/kept.c framework/lab/kept.h framework/lab/leftovers.c framework/lab/leftovers.h framework/lab/loaded.c \
-	framework/lab/loaded.h framework/lab/manifest.c framework/lab/manifest.h framework/lab/plan.c framework/lab/plan.h \
+	framework/lab/loaded.h framework/lab/manifest.c framework/lab/manifest.h \
+	framework/lab/origin.c framework/lab/origin.h framework/lab/plan.c framework/lab/plan.h \
 	framework/lab/profile.c framework/lab/profile.h framework/lab/run.c framework/lab/run.h framework/lab/saebench.c framework/lab/saebench.h framework/lab/store.c \
 	framework/lab/store.h framework/lab/survey.c framework/lab/survey.h
 
