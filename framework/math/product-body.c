@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "math/product.h"
+#include "math/turn.h"
 
 #if defined(__AVX512F__)
 enum { LANES = 16, MOST_ROWS = 14 };
@@ -74,75 +75,7 @@ static void tile(size_t rows, const float *a, const float *b, size_t depth, floa
     by_rows[rows](a, b, depth, c, ld, first, bias);
 }
 
-/* ---- transposition: LANES x LANES floats in registers ------------------------------------------------------------ */
-
-#if defined(__AVX512F__)
-static inline lanes pairs(lanes a, lanes b, bool high)
-{
-    const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
-    return _mm512_castpd_ps(high ? _mm512_unpackhi_pd(x, y) : _mm512_unpacklo_pd(x, y));
-}
-
-static inline __attribute__((always_inline)) void turn(lanes r[LANES])
-{
-    lanes t[LANES];
-#pragma GCC unroll 8
-    for (int i = 0; i < LANES; i += 2) {
-        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < LANES; i += 4) { /* r[i + c], quarter q: column 4 q + c of rows i .. i + 3 */
-        r[i] = pairs(t[i], t[i + 2], false);
-        r[i + 1] = pairs(t[i], t[i + 2], true);
-        r[i + 2] = pairs(t[i + 1], t[i + 3], false);
-        r[i + 3] = pairs(t[i + 1], t[i + 3], true);
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++) {
-        t[c] = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88);
-        t[4 + c] = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd);
-        t[8 + c] = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
-        t[12 + c] = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xdd);
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++) {
-        r[c] = _mm512_shuffle_f32x4(t[c], t[8 + c], 0x88);
-        r[8 + c] = _mm512_shuffle_f32x4(t[c], t[8 + c], 0xdd);
-        r[4 + c] = _mm512_shuffle_f32x4(t[4 + c], t[12 + c], 0x88);
-        r[12 + c] = _mm512_shuffle_f32x4(t[4 + c], t[12 + c], 0xdd);
-    }
-}
-#else
-static inline lanes pairs(lanes a, lanes b, bool high)
-{
-    const __m256d x = _mm256_castps_pd(a), y = _mm256_castps_pd(b);
-    return _mm256_castpd_ps(high ? _mm256_unpackhi_pd(x, y) : _mm256_unpacklo_pd(x, y));
-}
-
-static inline __attribute__((always_inline)) void turn(lanes r[LANES])
-{
-    lanes t[LANES];
-#pragma GCC unroll 4
-    for (int i = 0; i < LANES; i += 2) {
-        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-    }
-#pragma GCC unroll 2
-    for (int i = 0; i < LANES; i += 4) { /* r[i + c], half h: column 4 h + c of rows i .. i + 3 */
-        r[i] = pairs(t[i], t[i + 2], false);
-        r[i + 1] = pairs(t[i], t[i + 2], true);
-        r[i + 2] = pairs(t[i + 1], t[i + 3], false);
-        r[i + 3] = pairs(t[i + 1], t[i + 3], true);
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++) {
-        t[c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x20);
-        t[4 + c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x31);
-    }
-    memcpy(r, t, sizeof t);
-}
-#endif
+/* ---- transposition ------------------------------------------------------------------------------------------------ */
 
 static void transpose(const float *const *from, size_t count, size_t depth, float *to, size_t stride)
 {
@@ -151,7 +84,7 @@ static void transpose(const float *const *from, size_t count, size_t depth, floa
         lanes r[LANES];
 #pragma GCC unroll 16
         for (size_t i = 0; i < LANES; i++) r[i] = i < count ? LOAD(from[i] + k) : SPLAT(0);
-        turn(r);
+        qsr_turn(r);
 #pragma GCC unroll 16
         for (size_t i = 0; i < LANES; i++) STORE(to + (k + i) * stride, r[i]);
     }
@@ -166,7 +99,7 @@ static inline __attribute__((always_inline)) lanes chain_step(const float *const
     lanes r[LANES];
 #pragma GCC unroll 16
     for (size_t i = 0; i < LANES; i++) r[i] = LOAD(row[i] + k);
-    turn(r);
+    qsr_turn(r);
 #pragma GCC unroll 16
     for (size_t i = 0; i < LANES; i++) sum = FMA(SPLAT(x[k + i]), r[i], sum);
     return sum;

@@ -2,7 +2,7 @@
 libquasar_la_SOURCES += \
 	framework/math/blas.c framework/math/blas.h framework/math/kernel.c framework/math/kernel.h \
 	framework/math/pool.c framework/math/pool.h framework/math/product.c framework/math/product.h framework/math/rows.c framework/math/rows.h \
-	framework/math/screen.c framework/math/screen.h framework/math/select.c framework/math/select.h framework/math/sparse.c framework/math/sparse.h
+	framework/math/screen.c framework/math/screen.h framework/math/select.c framework/math/select.h framework/math/turn.h framework/math/sparse.c framework/math/sparse.h
 
 noinst_LTLIBRARIES += libkernel-portable.la
 libkernel_portable_la_SOURCES = framework/math/kernel-body.c framework/math/sparse-body.c framework/math/select-body.c

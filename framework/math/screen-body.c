@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "math/screen.h"
+#include "math/turn.h"
 
 enum { LANES = QSR_SCREEN_LANES, WIDTH = 2 * LANES, MOST_ROWS = QSR_SCREEN_ROWS };
 
@@ -62,37 +63,6 @@ static void tile(size_t rows, const uint32_t *a, const uint32_t *b, size_t pairs
 
 /* ---- packing ----------------------------------------------------------------------------------------------------- */
 
-static inline __attribute__((always_inline)) void turn(__m512i r[LANES])
-{
-    __m512i t[LANES];
-#pragma GCC unroll 8
-    for (int i = 0; i < LANES; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < LANES; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++) {
-        t[c] = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88);
-        t[4 + c] = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xdd);
-        t[8 + c] = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88);
-        t[12 + c] = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xdd);
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++) {
-        r[c] = _mm512_shuffle_i32x4(t[c], t[8 + c], 0x88);
-        r[8 + c] = _mm512_shuffle_i32x4(t[c], t[8 + c], 0xdd);
-        r[4 + c] = _mm512_shuffle_i32x4(t[4 + c], t[12 + c], 0x88);
-        r[12 + c] = _mm512_shuffle_i32x4(t[4 + c], t[12 + c], 0xdd);
-    }
-}
-
 static inline __m512d add_squares(__m512d sum, __m512 v)
 {
     const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(v)), high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
@@ -120,14 +90,14 @@ static void pack(const float *const *from, size_t count, size_t d, uint32_t *to,
     for (size_t k = 0; k < d; k += WIDTH, to += LANES * stride) {
         const size_t left = d - k, pairs = left < WIDTH ? (left + 1) / 2 : LANES;
         const __mmask16 mask1 = mask_of(left), mask2 = mask_of(left > LANES ? left - LANES : 0);
-        __m512i r[LANES];
+        __m512 r[LANES]; /* pairs of bfloat16, as any 32 bits */
         for (size_t i = 0; i < LANES; i++) {
-            r[i] = _mm512_setzero_si512();
+            r[i] = _mm512_setzero_ps();
             if (i < count)
-                r[i] = round_pair(_mm512_maskz_loadu_ps(mask1, from[i] + k), _mm512_maskz_loadu_ps(mask2, from[i] + k + LANES), sums[i]);
+                r[i] = _mm512_castsi512_ps(round_pair(_mm512_maskz_loadu_ps(mask1, from[i] + k), _mm512_maskz_loadu_ps(mask2, from[i] + k + LANES), sums[i]));
         }
-        turn(r);
-        for (size_t p = 0; p < pairs; p++) _mm512_storeu_si512(to + p * stride, r[p]);
+        qsr_turn(r);
+        for (size_t p = 0; p < pairs; p++) _mm512_storeu_si512(to + p * stride, _mm512_castps_si512(r[p]));
     }
     for (size_t i = 0; i < count; i++)
         for (int s = 0; s < 3; s++) squares[i][s] = _mm512_reduce_add_pd(sums[i][s]);
