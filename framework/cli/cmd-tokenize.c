@@ -70,8 +70,9 @@ static qsr_status tokenize(job *j, qsr_tokenizer *t, const qsr_strings *texts, c
 static void print(const job *j, const char *out, const qsr_tokenize_state *s)
 {
     const double seconds = fmax(qsr_clock() - j->began, 1e-9);
-    printf("%s: %" PRIu64 " documents, %" PRIu64 " tokens as %s, from %.1f MB of text in %.1f s (%.1f MB/s)\n", out,
-           s->documents, s->tokens, j->out.dtype == QSR_U16 ? "uint16" : "uint32", (double)s->bytes / 1e6, seconds,
+    printf("%s: %" PRIu64 " document%s, %" PRIu64 " token%s as %s, from %.1f MB of text in %.1f s (%.1f MB/s)\n", out,
+           s->documents, s->documents == 1 ? "" : "s", s->tokens, s->tokens == 1 ? "" : "s",
+           j->out.dtype == QSR_U16 ? "uint16" : "uint32", (double)s->bytes / 1e6, seconds,
            (double)s->bytes / 1e6 / seconds);
 }
 

@@ -79,7 +79,7 @@ static void draw_panel(dots *d, const char *metric, size_t panel, size_t n_panel
     if (logarithmic) qsr_figure_set(f, "set ytics autofreq");
     qsr_figure_range(f, "y", x.low, x.high, logarithmic);
     if (panel + 1 == n_panels)
-        qsr_figure_set_text(f, "xlabel", "number of the setting in the table");
+        qsr_figure_set_text(f, "xlabel", "number of the setting");
     else
         qsr_figure_set(f, "unset xlabel\nunset key");
     if (panel + 1 == n_panels) {
@@ -103,6 +103,7 @@ void qsr_figure_dots(const qsr_study *s, const char *const *metrics, const char 
         qsr_text_puts(&f->missing, "No completed run has these metrics.");
         return;
     }
+    f->numbered = true;
     qsr_figure_study_key(f, s);
     f->script.length = 0;
     qsr_text_puts(&f->caption, "Means over seeds with 95 % intervals (cut where they leave the figure).");

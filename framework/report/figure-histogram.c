@@ -151,7 +151,8 @@ static void draw_map(const qsr_study *s, const histogram *all, const extent *x, 
     f->height = 110 + 14 * (unsigned)(last - first + 1);
     if (f->height < 330) f->height = 330;
     qsr_figure_draw(f, block, NULL, "using 1:2:3:4:5:6:8 with boxxyerror lc rgb variable fillstyle solid noborder");
-    qsr_figure_set_text(f, "ylabel", "number of the setting in the table");
+    f->numbered = true;
+    qsr_figure_set_text(f, "ylabel", "number of the setting");
     qsr_figure_set(f, "set yrange [%.1f:%.1f]\nunset key", (double)last + 1.5, (double)first + 0.5);
     qsr_text_puts(&f->caption, " A row is a setting: the stronger the colour, the nearer to its own largest share.");
 }

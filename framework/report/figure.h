@@ -17,6 +17,7 @@ typedef struct {
     qsr_text script, table;  /* what was set; the blocks */
     qsr_text elements;       /* of the plot command */
     size_t blocks, rows;     /* of the table, of its last block */
+    bool numbered;           /* an axis has the numbers of settings, as the page's table has them */
 } qsr_figure;                /* {0} is an empty one */
 
 void qsr_figure_begin(qsr_figure *, const char *name, unsigned width, unsigned height, const char *title);

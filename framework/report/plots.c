@@ -177,6 +177,16 @@ static qsr_status make_of_study(const qsr_study *s, const qsr_plot_request *r, q
     return QSR_OK;
 }
 
+/* On a page the table says which setting has which number; a figure alone must say it itself. */
+static void say_numbers(const qsr_study *s, qsr_figure *f)
+{
+    if (!f->numbered) return;
+    qsr_text_puts(&f->caption, " Settings:");
+    for (size_t i = 0; i < s->n_settings; i++)
+        qsr_text_add(&f->caption, "%s %zu %s", i ? "," : "", i + 1, s->settings[i].label);
+    qsr_text_puts(&f->caption, ".");
+}
+
 qsr_status qsr_plot_make(const qsr_plot_request *r, qsr_figure *ret, qsr_error *e)
 {
     qsr_figure f = {0};
@@ -184,6 +194,7 @@ qsr_status qsr_plot_make(const qsr_plot_request *r, qsr_figure *ret, qsr_error *
     qsr_status status =
         r->tokens ? make_from_tokens(r, &f, e) : qsr_study_open(r->folder, r->overlays, r->conditions, &study, e);
     if (!status && !r->tokens) status = make_of_study(&study, r, &f, e);
+    if (!status && !r->tokens) say_numbers(&study, &f);
     qsr_study_free(&study);
     if (!status && !qsr_figure_drawn(&f))
         status = qsr_fail(e, QSR_E_INPUT, "there is nothing to draw: %s", f.missing.bytes);

@@ -57,7 +57,7 @@ if command -v gzip >/dev/null 2>&1; then
 fi
 : >empty.txt
 expect 0 tokenize empty.txt none.jsonl --model "$model" -o empty.npy
-said out "empty.npy: 1 documents, 1 tokens as uint16"
+said out "empty.npy: 1 document, 1 token as uint16"
 echo '{"text": 1}' >wrong.jsonl
 expect 2 tokenize texts/a.txt wrong.jsonl --model "$model" -o x.npy
 said err 'quasar: wrong.jsonl:1: "text" is not a string'

@@ -37,7 +37,7 @@ set ylabel '‖f̃‖/‖z‖' noenhanced
 set ytics 0.1
 set format y '%.3g'
 set yrange [0.5732:1.0268]
-set xlabel 'number of the setting in the table' noenhanced offset 0,0.4
+set xlabel 'number of the setting' noenhanced offset 0,0.4
 set key outside below center horizontal maxcols 2 Left reverse height 0.6
 plot 'norms.tsv' index 4 using 1:3:(0):($4-$3) with vectors heads size screen 0.008,90 nofilled lw 1 lc rgb '#0072b2' notitle, \
      'norms.tsv' index 4 using 1:2 with points pt 7 ps 0.7 lc rgb '#0072b2' title 'topafa coeff=0.03125' noenhanced, \
