@@ -220,3 +220,11 @@ const char *qsr_cache_tap_folder(qsr_arena *arena, const qsr_spec *spec)
         if (!isalnum((unsigned char)*c) && !strchr("._-", *c)) *c = '_';
     return name;
 }
+
+qsr_status qsr_cache_plan_save(const qsr_cache_part *p, qsr_error *e)
+{
+    qsr_arena arena = {0};
+    qsr_status status = qsr_json_write(qsr_cache_file(&arena, p->folder), p->cache.root, e);
+    qsr_arena_free(&arena);
+    return status;
+}

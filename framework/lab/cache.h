@@ -45,12 +45,16 @@ qsr_status qsr_cache_job_open(const qsr_spec *const *specs, size_t n, const qsr_
 qsr_status qsr_cache_job_run(qsr_cache_job *, qsr_error *e);
 void qsr_cache_job_close(qsr_cache_job *);
 
-/* ---- the plan (lab/cache-plan.c), for the above */
+/* ---- for the above: the plan (lab/cache-plan.c) and the shards (lab/cache-shards.c) */
 
 /* The cache.json of a tap before its first shard; "id" included. */
 qsr_status qsr_cache_plan(const qsr_cache_job *, const qsr_spec *, json_t **ret, qsr_error *e);
+/* The part's cache.json, as its plan is by now. */
+qsr_status qsr_cache_plan_save(const qsr_cache_part *, qsr_error *e);
 /* "<key>=<now> here, <there> there" for the first thing in which two plans differ, in the arena. */
 const char *qsr_cache_plan_difference(qsr_arena *, const json_t *there, const json_t *now);
 /* Where the tap of a spec goes below `out`: "resid_pre-4"; "" when the dataset has no TAP options. */
 const char *qsr_cache_tap_folder(qsr_arena *, const qsr_spec *);
+/* The shards that any part lacks, each for all parts that lack it in one pass over the data. QSR_END: interrupted. */
+qsr_status qsr_cache_write_shards(qsr_cache_job *, qsr_error *e);
 #endif

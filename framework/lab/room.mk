@@ -1,6 +1,7 @@
 # lab: cells on disk: run, store, manifest. Imports everything but report and cli.
 libquasar_la_SOURCES += \
 	framework/lab/archive.c framework/lab/archive.h framework/lab/bench.c framework/lab/bench.h framework/lab/cache-plan.c \
+	framework/lab/cache-shards.c \
 	framework/lab/cache.c framework/lab/cache.h framework/lab/cell.c framework/lab/cell.h framework/lab/convert.c \
 	framework/lab/convert.h framework/lab/describe.c framework/lab/describe.h framework/lab/diff.c framework/lab/diff.h \
 	framework/lab/forecast.c framework/lab/forecast.h framework/lab/group.c framework/lab/group.h framework/lab/index.c \
