@@ -6,11 +6,11 @@
 
 #include "base/sizes.h"
 
-/* Control characters in file names or values must not break the one-line promise or the user's terminal. */
-static void one_line(char *text)
+char *qsr_one_line(char *text)
 {
     for (unsigned char *c = (unsigned char *)text; *c; c++)
         if (*c < 0x20 || *c == 0x7f) *c = '?';
+    return text;
 }
 
 qsr_status qsr_vfail(qsr_error *e, qsr_status code, const char *option, const char *fmt, va_list args)
@@ -19,7 +19,7 @@ qsr_status qsr_vfail(qsr_error *e, qsr_status code, const char *option, const ch
     e->code = code;
     snprintf(e->option, sizeof e->option, "%s", option ? option : "");
     vsnprintf(e->text, sizeof e->text, fmt, args);
-    one_line(e->text);
+    qsr_one_line(e->text);
     return code;
 }
 
@@ -69,6 +69,6 @@ qsr_status qsr_context(qsr_error *e, const char *fmt, ...)
         joined[used + 2 + (length < room ? length : room)] = 0;
     }
     memcpy(e->text, joined, sizeof e->text);
-    one_line(e->text);
+    qsr_one_line(e->text);
     return e->code;
 }

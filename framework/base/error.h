@@ -13,6 +13,9 @@ typedef struct {
     char text[1024];   /* one line, without a final newline */
 } qsr_error;
 
+/* Control characters become question marks, in place: what files and file names say must neither break a line nor reach a terminal.
+ * Returns the text. Errors have it. */
+char *qsr_one_line(char *text);
 /* Each returns the code, so that callers can write `return qsr_fail(...)`. `e` may be NULL: then only the code survives. */
 qsr_status qsr_fail(qsr_error *e, qsr_status code, const char *fmt, ...) QSR_PRINTF(3, 4);
 qsr_status qsr_fail_option(qsr_error *e, qsr_status code, const char *option, const char *fmt, ...) QSR_PRINTF(4, 5);

@@ -8,7 +8,7 @@ void qsr_table_row(qsr_table *t, const char *const *cells)
 {
     t->cells = qsr_xrealloc(t->cells, (t->rows + 1) * t->columns, sizeof *t->cells);
     const char **row = t->cells + t->rows++ * t->columns;
-    for (size_t c = 0; c < t->columns; c++) row[c] = cells[c] ? qsr_arena_strdup(&t->arena, cells[c]) : "";
+    for (size_t c = 0; c < t->columns; c++) row[c] = cells[c] ? qsr_one_line(qsr_arena_strdup(&t->arena, cells[c])) : "";
 }
 
 /* Characters, not bytes: continuation bytes of UTF-8 take no column. */

@@ -13,7 +13,7 @@ typedef struct {
     qsr_arena arena;
 } qsr_table; /* {.columns = n} is an empty one */
 
-/* Adds a row; the texts are copied. A NULL is an empty cell. */
+/* Adds a row; the texts are copied, with qsr_one_line. A NULL is an empty cell. */
 void qsr_table_row(qsr_table *, const char *const *cells);
 /* Two blanks between columns, none at the end of a line; `indent` blanks before each. */
 void qsr_table_write(const qsr_table *, unsigned indent, qsr_text *out);

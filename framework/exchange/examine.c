@@ -25,7 +25,7 @@ void qsr_examination_remark(qsr_examination *x, const char *text)
 {
     const char **remarks = (const char **)(uintptr_t)x->remarks;
     if (!remarks) x->remarks = remarks = qsr_arena_alloc(&x->arena, MOST_REMARKS, sizeof *remarks);
-    if (x->n_remarks < MOST_REMARKS) remarks[x->n_remarks++] = qsr_arena_strdup(&x->arena, text);
+    if (x->n_remarks < MOST_REMARKS) remarks[x->n_remarks++] = qsr_one_line(qsr_arena_strdup(&x->arena, text));
 }
 
 void qsr_examination_free(qsr_examination *x)

@@ -30,7 +30,7 @@ void qsr_pretrained_note(qsr_pretrained *p, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    if (p->n_notes < sizeof p->notes / sizeof *p->notes) p->notes[p->n_notes++] = qsr_arena_strdup(&p->arena, text);
+    if (p->n_notes < sizeof p->notes / sizeof *p->notes) p->notes[p->n_notes++] = qsr_arena_strdup(&p->arena, qsr_one_line(text));
 }
 
 void qsr_pretrained_free(qsr_pretrained *p)

@@ -1,6 +1,5 @@
 #include "report/frame.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -273,10 +272,8 @@ void qsr_frame_note(qsr_frame *f, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    for (char *c = text; *c; c++)
-        if (iscntrl((unsigned char)*c)) *c = '?'; /* notes repeat what files say, on a terminal */
     f->notes = qsr_xrealloc(f->notes, f->n_notes + 1, sizeof *f->notes);
-    f->notes[f->n_notes++] = qsr_arena_strdup(&f->arena, text);
+    f->notes[f->n_notes++] = qsr_arena_strdup(&f->arena, qsr_one_line(text)); /* notes repeat what files say, on a terminal */
 }
 
 /* ---- finding names --------------------------------------------------------------------------------------------------- */

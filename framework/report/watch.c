@@ -1,6 +1,5 @@
 #include "report/watch.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -147,15 +146,6 @@ static const char *number_text(qsr_arena *arena, double value)
     return qsr_arena_strdup(arena, isnan(value) ? "" : qsr_number_text(value, text, sizeof text));
 }
 
-/* A path or reason on a terminal: no control characters. */
-static const char *plain(qsr_arena *arena, const char *text)
-{
-    char *copy = qsr_arena_strdup(arena, text ? text : "");
-    for (char *c = copy; *c; c++)
-        if (iscntrl((unsigned char)*c)) *c = '?';
-    return copy;
-}
-
 void qsr_watch_table(const qsr_watch *w, qsr_text *out)
 {
     qsr_table table = {.columns = 9, .right = 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5};
@@ -169,8 +159,8 @@ void qsr_watch_table(const qsr_watch *w, qsr_text *out)
         qsr_table_row(
             &table,
             (const char *[]){qsr_watch_states[r->state], step, number_text(&arena, r->loss), number_text(&arena, r->l0),
-                             number_text(&arena, r->dead), speed, r->curve, plain(&arena, r->folder),
-                             r->state == QSR_WATCH_FAILED || r->state == QSR_WATCH_BROKEN ? plain(&arena, r->reason) : ""});
+                             number_text(&arena, r->dead), speed, r->curve, r->folder,
+                             r->state == QSR_WATCH_FAILED || r->state == QSR_WATCH_BROKEN ? r->reason : ""});
     }
     qsr_table_write(&table, 0, out);
     qsr_table_free(&table);

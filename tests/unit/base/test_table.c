@@ -43,12 +43,25 @@ static void writes_numbers_for_people(void **state)
     assert_string_equal(qsr_number_text(-INFINITY, buf, sizeof buf), "-inf");
 }
 
+/* What a foreign file says may hold anything. */
+static void test_control_characters(void **state)
+{
+    (void)state;
+    qsr_text text = {0};
+    qsr_table table = {.columns = 1};
+    qsr_table_row(&table, (const char *[]){"a\033[2Jb\nc\177"});
+    qsr_table_write(&table, 0, &text);
+    assert_string_equal(text.bytes, "a?[2Jb?c?\n");
+    qsr_text_free(&text);
+    qsr_table_free(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(aligns_columns),
         cmocka_unit_test(writes_nothing_for_no_rows),
-        cmocka_unit_test(writes_numbers_for_people),
+        cmocka_unit_test(writes_numbers_for_people), cmocka_unit_test(test_control_characters)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
