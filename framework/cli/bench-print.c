@@ -33,9 +33,10 @@ static void print_ways(const qsr_bench *b)
     printf("sparse products: %zu stretches of a code row by row, %zu in panels, %zu as dense tiles\n", b->walked.by_row,
            b->walked.in_panels, b->walked.as_tiles);
     if (b->sifted.rows)
-        printf("screened by %s: %.1f candidates per row, %llu of %llu rows through the full product\n", b->screen,
-               (double)b->sifted.pairs / (double)b->sifted.rows, (unsigned long long)b->sifted.full,
-               (unsigned long long)b->sifted.rows);
+        printf("screened by %s: %.1f pre-activations per row, %.1f of them bound in bfloat16 first; of %llu rows %llu through the bfloat16 "
+               "product, %llu through the full one\n",
+               b->screen, (double)b->sifted.pairs / (double)b->sifted.rows, (double)b->sifted.bounds / (double)b->sifted.rows,
+               (unsigned long long)b->sifted.rows, (unsigned long long)b->sifted.bf16, (unsigned long long)b->sifted.full);
 }
 
 void qsr_bench_print(const qsr_spec *spec, const qsr_bench *b)
@@ -103,6 +104,8 @@ void qsr_bench_print_json(const qsr_bench *b)
     json_object_set_new(root, "as_tiles", json_integer((json_int_t)b->walked.as_tiles));
     json_object_set_new(root, "screen", json_string(b->screen));
     json_object_set_new(root, "screened_rows", json_integer((json_int_t)b->sifted.rows));
+    json_object_set_new(root, "screened_in_bf16", json_integer((json_int_t)b->sifted.bf16));
+    json_object_set_new(root, "screened_bounds", json_integer((json_int_t)b->sifted.bounds));
     json_object_set_new(root, "screened_in_full", json_integer((json_int_t)b->sifted.full));
     json_object_set_new(root, "screened_pairs", json_integer((json_int_t)b->sifted.pairs));
     if (b->model_rows) {

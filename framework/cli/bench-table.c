@@ -23,7 +23,7 @@ typedef struct {
 
 #define STILL "train.lr=1e-12"
 #define FULL "sae.screen=off"
-#define SCREENED "sae.screen=bf16"
+#define SCREENED "sae.screen=auto" /* what is best on the machine, which the row says */
 #define BATCHTOPK "activation={plugin: batchtopk, k: 32}"
 
 static const bench_case cases[] = {
@@ -62,7 +62,9 @@ static void print_case(const bench_case *c, const qsr_bench *b)
 {
     char peak[32], own[32];
     size_t extra = b->peak_bytes > b->plain_bytes ? b->peak_bytes - b->plain_bytes : 0;
-    print_row(c->name, b->l0, b->step.median, b->t.median, b->step.median / b->t.median, c->limit,
+    char name[64];
+    snprintf(name, sizeof name, "%s%s%s", c->name, c->screened ? " by " : "", c->screened ? b->screen : "");
+    print_row(name, b->l0, b->step.median, b->t.median, b->step.median / b->t.median, c->limit,
               qsr_size_text(b->peak_bytes, peak, sizeof peak), qsr_size_text(extra, own, sizeof own));
 }
 
@@ -111,8 +113,8 @@ static int run_case(const bench_case *c, const qsr_spec *spec, qsr_pool *pool, s
     qsr_error e = {0};
     qsr_bench_options options = {
         .repeats = repeats ? repeats : REPEATS, .dead = c->dead, .evaluate = spec->eval.tokens > 0};
-    if (c->screened && !qsr_screen_tiles_get()) {
-        printf("  %-24s %s\n", c->name, "not on this machine: no bfloat16 instructions");
+    if (c->screened && !qsr_screen_tiles_get(QSR_SCREEN_BF16) && !qsr_screen_tiles_get(QSR_SCREEN_INT8)) {
+        printf("  %-24s %s\n", c->name, "not on this machine: no AVX512-VNNI or AVX512-BF16");
         return QSR_EXIT_OK;
     }
     if (!qsr_bench_run(spec, pool, &options, ret, problems, &e)) return QSR_EXIT_OK;

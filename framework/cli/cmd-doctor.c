@@ -60,7 +60,12 @@ static void look_at_isa(findings *f)
         note(f, "instruction set", "%s%s (usable: %s)", qsr_kernels_get()->isa, forced ? ", forced by QUASAR_ISA" : "",
              usable.bytes);
     }
-    note(f, "screening", "%s", qsr_screen_tiles_get() ? "sae.screen can be bf16 (AVX512-BF16)" : "off: sae.screen needs AVX512-BF16");
+    bool bf16 = qsr_screen_tiles_get(QSR_SCREEN_BF16) != NULL, int8 = qsr_screen_tiles_get(QSR_SCREEN_INT8) != NULL;
+    note(f, "screening", "%s",
+         int8 && bf16 ? "sae.screen can be int8 (AVX512-VNNI) and bf16 (AVX512-BF16)"
+         : int8       ? "sae.screen can be int8 (AVX512-VNNI), not bf16"
+         : bf16       ? "sae.screen can be bf16 (AVX512-BF16), not int8"
+                      : "off: sae.screen needs AVX512-VNNI or AVX512-BF16");
     qsr_text_free(&usable);
 }
 

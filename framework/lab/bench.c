@@ -197,23 +197,14 @@ static qsr_bench_time quartiles(double *values, size_t n)
 
 /* ---- counts ------------------------------------------------------------------------------------------------------ */
 
-static qsr_sift_count sifted_by(const qsr_learner *l)
-{
-    qsr_sift_count sum = {0};
-    for (size_t i = 0; i < l->n_lanes; i++) {
-        const qsr_sift_count *c = &l->lanes[i].encoder.sifted;
-        sum = (qsr_sift_count){sum.rows + c->rows, sum.full + c->full, sum.pairs + c->pairs};
-    }
-    return sum;
-}
-
 static void count_ways(const bench_state *b, qsr_bench *ret)
 {
     const qsr_learner *l = b->learner;
-    qsr_sift_count sifted = sifted_by(l);
+    qsr_sift_count sifted = qsr_learner_sifted(l);
     ret->walked = (qsr_sparse_count){(l->walked.by_row - b->walked.by_row) / b->n, (l->walked.in_panels - b->walked.in_panels) / b->n,
                                      (l->walked.as_tiles - b->walked.as_tiles) / b->n};
-    ret->sifted = (qsr_sift_count){(sifted.rows - b->sifted.rows) / b->n, (sifted.full - b->sifted.full) / b->n,
+    ret->sifted = (qsr_sift_count){(sifted.rows - b->sifted.rows) / b->n, (sifted.bf16 - b->sifted.bf16) / b->n,
+                                   (sifted.full - b->sifted.full) / b->n, (sifted.bounds - b->sifted.bounds) / b->n,
                                    (sifted.pairs - b->sifted.pairs) / b->n};
     ret->screen = qsr_sae_screen_name(&l->sae);
     ret->plain_bytes = 8 * l->d_in * l->d_sae * sizeof(float) + qsr_cursor_bytes(b->cursor);
@@ -308,7 +299,7 @@ static qsr_status measure(bench_state *b, size_t repeats, qsr_bench *ret, qsr_er
     for (int i = 0; !status && i < WARM_UP; i++) status = timed_step(b, false, e);
     ret->peak_bytes = peak_memory();
     b->walked = l->walked;
-    b->sifted = sifted_by(l);
+    b->sifted = qsr_learner_sifted(l);
     if (!status && !(b->product = qsr_block_alloc(l->batch, l->d_sae * sizeof(float))))
         status = qsr_fail_nomem(e, "the product that T is", l->batch * l->d_sae * sizeof(float));
     if (!status) time_product(b);

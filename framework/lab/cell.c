@@ -280,11 +280,13 @@ static bool is_logged(const qsr_learner *l)
 /* Rows whose bounds were of use, and of no use, and pre-activations computed one by one. */
 static void put_screening(json_t *line, const qsr_learner *l)
 {
-    if (!l->sae.screened) return;
+    if (!l->sae.sieve.on) return;
     qsr_sift_count count = qsr_learner_sifted(l);
     json_t *screening = json_object();
     json_object_set_new(screening, "rows", json_integer((json_int_t)count.rows));
+    json_object_set_new(screening, "bf16_rows", json_integer((json_int_t)count.bf16));
     json_object_set_new(screening, "full_rows", json_integer((json_int_t)count.full));
+    json_object_set_new(screening, "bounds", json_integer((json_int_t)count.bounds));
     json_object_set_new(screening, "pairs", json_integer((json_int_t)count.pairs));
     json_object_set_new(line, "screening", screening);
 }

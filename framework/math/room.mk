@@ -25,6 +25,13 @@ if HAVE_AVX512BF16
 noinst_LTLIBRARIES += libkernel-avx512bf16.la
 libkernel_avx512bf16_la_SOURCES = framework/math/screen-body.c
 libkernel_avx512bf16_la_CFLAGS = $(AM_CFLAGS) -O3 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma -mavx512bf16 \
-	-mprefer-vector-width=512 -Wno-psabi
+	-mprefer-vector-width=512 -Wno-psabi -DQSR_KERNELS=bf16
 libquasar_la_LIBADD += libkernel-avx512bf16.la
+endif
+if HAVE_AVX512VNNI
+noinst_LTLIBRARIES += libkernel-avx512vnni.la
+libkernel_avx512vnni_la_SOURCES = framework/math/screen-body.c
+libkernel_avx512vnni_la_CFLAGS = $(AM_CFLAGS) -O3 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma -mavx512vnni \
+	-mprefer-vector-width=512 -Wno-psabi -DQSR_KERNELS=int8
+libquasar_la_LIBADD += libkernel-avx512vnni.la
 endif

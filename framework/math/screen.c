@@ -10,37 +10,49 @@
 enum { WIDTH = 2 * QSR_SCREEN_LANES };
 static const double U = 0x1p-24;
 
-const qsr_screen_tiles *qsr_screen_tiles_get(void)
+const qsr_screen_tiles *qsr_screen_tiles_get(qsr_screen_kind kind)
 {
+    if (strcmp(qsr_kernels_get()->isa, "avx512") != 0) return NULL;
 #if defined(QSR_HAVE_AVX512BF16)
-    extern const qsr_screen_tiles qsr_screen_tiles_avx512bf16;
-    if (strcmp(qsr_kernels_get()->isa, "avx512") == 0 && __builtin_cpu_supports("avx512bf16"))
-        return &qsr_screen_tiles_avx512bf16;
+    extern const qsr_screen_tiles qsr_screen_tiles_bf16;
+    if (kind == QSR_SCREEN_BF16 && __builtin_cpu_supports("avx512bf16")) return &qsr_screen_tiles_bf16;
+#endif
+#if defined(QSR_HAVE_AVX512VNNI)
+    extern const qsr_screen_tiles qsr_screen_tiles_int8;
+    if (kind == QSR_SCREEN_INT8 && __builtin_cpu_supports("avx512vnni")) return &qsr_screen_tiles_int8;
 #endif
     return NULL;
 }
 
 /* ---- the latents ------------------------------------------------------------------------------------------------- */
 
-static size_t pairs_of(const qsr_screen *s) { return (s->d + 1) / 2; }
+static size_t words_of(const qsr_screen *s) { return qsr_div_up(s->d, s->tiles->columns); }
+static bool of_integers(const qsr_screen *s) { return s->start != NULL; }
 
-qsr_status qsr_screen_create(size_t n, size_t d, qsr_screen *ret, qsr_error *e)
+static size_t stride_of(const qsr_screen *s) { return qsr_round_up(words_of(s), QSR_SCREEN_LANES); }
+
+qsr_status qsr_screen_create(qsr_screen_kind kind, bool in_order, size_t n, size_t d, qsr_screen *ret, qsr_error *e)
 {
     size_t padded = qsr_round_up(n, WIDTH), words = 0;
-    *ret = (qsr_screen){.tiles = qsr_screen_tiles_get(), .d = d, .n = n};
-    if (qsr_mul_size(padded, (d + 1) / 2, &words)) ret->panels = qsr_block_raw(words, sizeof *ret->panels);
+    *ret = (qsr_screen){.tiles = qsr_screen_tiles_get(kind), .d = d, .n = n, .in_order = in_order};
+    if (qsr_mul_size(padded, stride_of(ret), &words)) ret->words = qsr_block_raw(words, sizeof *ret->words);
     ret->error = qsr_block_raw(padded, sizeof(float));
     ret->norm = qsr_block_raw(padded, sizeof(float));
-    if (ret->panels && ret->error && ret->norm) return QSR_OK;
+    bool ready = ret->words && ret->error && ret->norm;
+    if (kind == QSR_SCREEN_INT8) {
+        ret->step = qsr_block_raw(padded, sizeof(float));
+        ret->start = qsr_block_raw(padded, sizeof(int32_t));
+        ready = ready && ret->step && ret->start;
+    }
+    if (ready) return QSR_OK;
     qsr_screen_free(ret);
-    return qsr_fail_nomem(e, "the encoder in bfloat16", words * sizeof *ret->panels);
+    return qsr_fail_nomem(e, "the rounded encoder", words * sizeof *ret->words);
 }
 
 void qsr_screen_free(qsr_screen *s)
 {
-    qsr_block_free(s->panels);
-    qsr_block_free(s->error);
-    qsr_block_free(s->norm);
+    void *blocks[] = {s->words, s->error, s->norm, s->step, s->start};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) qsr_block_free(blocks[i]);
     *s = (qsr_screen){0};
 }
 
@@ -51,29 +63,40 @@ static float at_least(double v)
     return (double)f < v ? nextafterf(f, INFINITY) : f;
 }
 
-/* Norms from squares: sums of d squares in double, so a relative 2^-30 covers their rounding. */
+/* Norms from squares: sums of d squares in double, so a relative 2^-30 covers their rounding; with integers, what a column is off by was
+ * rounded to float as well. */
 static double norm_from(double squares) { return sqrt(squares) * (1 + 0x1p-30); }
+static double norm_off(double squares) { return sqrt(squares) * (1 + 0x1p-22); }
 
 struct filling {
     qsr_screen *s;
     const float *w;
 };
 
+/* The latents [first, first + count), count <= 16, where they belong. */
+static void round_latents(const qsr_screen *s, const float *w, size_t first, size_t count, qsr_screen_off *off)
+{
+    const float *from[QSR_SCREEN_LANES];
+    for (size_t i = 0; i < count; i++) from[i] = w + (first + i) * s->d;
+    if (s->in_order)
+        for (size_t i = 0; i < count; i++) s->tiles->round(from[i], s->d, s->words + (first + i) * stride_of(s), &off[i]);
+    else
+        s->tiles->pack(from, count, s->d, false, s->words + first / WIDTH * WIDTH * words_of(s) + first % WIDTH, WIDTH,
+                       off);
+}
+
 static qsr_status fill_task(void *arg, size_t begin, size_t end)
 {
     const struct filling *in = arg;
     qsr_screen *s = in->s;
-    const float *from[QSR_SCREEN_LANES];
-    double squares[QSR_SCREEN_LANES][3], slack = 1 + (1.1 * (double)s->d + 8) * U;
-    for (size_t half = 2 * begin; half < 2 * end; half++) {
-        size_t first = half * QSR_SCREEN_LANES, count = first < s->n ? qsr_min_size(s->n - first, QSR_SCREEN_LANES) : 0;
-        memset(squares, 0, sizeof squares);
-        for (size_t i = 0; i < count; i++) from[i] = in->w + (first + i) * s->d;
-        s->tiles->pack(from, count, s->d, s->panels + half / 2 * WIDTH * pairs_of(s) + half % 2 * QSR_SCREEN_LANES, WIDTH,
-                       squares);
+    double slack = 1 + (1.1 * (double)s->d + 12) * U;
+    for (size_t first = begin * WIDTH; first < end * WIDTH; first += QSR_SCREEN_LANES) {
+        qsr_screen_off off[QSR_SCREEN_LANES] = {{0}};
+        round_latents(s, in->w, first, first < s->n ? qsr_min_size(s->n - first, QSR_SCREEN_LANES) : 0, off);
         for (size_t i = 0; i < QSR_SCREEN_LANES; i++) {
-            s->error[first + i] = at_least(norm_from(squares[i][2]) * slack);
-            s->norm[first + i] = at_least(norm_from(squares[i][1]));
+            s->error[first + i] = at_least(norm_off(off[i].off) * slack);
+            s->norm[first + i] = at_least(norm_from(off[i].rounded));
+            if (of_integers(s)) s->step[first + i] = off[i].step, s->start[first + i] = -128 * off[i].sum;
         }
     }
     return QSR_OK;
@@ -98,11 +121,11 @@ enum { CHUNK_WORDS = 131072 }; /* packed rows that stay in the second-level cach
 static const double LARGEST = 0x1p120;
 static const float LEAST_SCALE = 0x1p-10f; /* of the block's largest: below, rows take a wider bound than they need */
 
-static size_t chunk_rows(const qsr_screen *s) { return qsr_max_size(QSR_SCREEN_ROWS, CHUNK_WORDS / pairs_of(s)); }
+static size_t chunk_rows(const qsr_screen *s) { return qsr_max_size(QSR_SCREEN_ROWS, CHUNK_WORDS / words_of(s)); }
 
 static size_t packed_words(const qsr_screen *s, size_t rows)
 {
-    return qsr_round_up(rows * pairs_of(s) + QSR_SCREEN_LANES, 16);
+    return qsr_round_up(rows * stride_of(s) + QSR_SCREEN_LANES, 16);
 }
 
 float qsr_screen_flushed(size_t d) { return ((float)d + 4) * 0x1p-124f; }
@@ -121,29 +144,80 @@ static size_t groups_for(const qsr_screen *s, size_t k)
 
 size_t qsr_screen_scratch(const qsr_screen *s, size_t rows)
 {
-    return packed_words(s, rows) + qsr_round_up(rows, 16) + qsr_round_up(s->n, WIDTH) + rows * groups_for(s, MOST_GROUPED);
+    return packed_words(s, rows) + 3 * qsr_round_up(rows, 16) + qsr_round_up(s->n, WIDTH) + WIDTH * stride_of(s) +
+           rows * groups_for(s, MOST_GROUPED);
 }
 
 static size_t tiles_of(size_t rows) { return qsr_div_up(rows, QSR_SCREEN_ROWS); }
 static size_t tile_begin(size_t rows, size_t t) { return rows * t / tiles_of(rows); }
 
-/* Packs the rows, tile after tile; scale[r] = |x_r|, and returns the largest |x - x~| / |x| of rows that have a bound. */
-static double pack_rows(const qsr_screen *s, const float *x, size_t rows, uint32_t *to, float *scale)
+/* What scratch memory holds, from its beginning. */
+typedef struct {
+    uint32_t *packed;   /* tile after tile, or in order */
+    uint32_t *panel;    /* of latents that are in order */
+    float *scale, *off; /* [rows]; |x - x~| / |x| */
+    float *step;        /* [rows] of integers */
+    float *m, *most;
+} block_parts;
+
+static block_parts parts_of(const qsr_screen *s, size_t rows, float *scratch)
+{
+    size_t padded = qsr_round_up(rows, 16);
+    block_parts p = {.packed = (uint32_t *)(void *)scratch, .scale = scratch + packed_words(s, rows)};
+    p.off = p.scale + padded;
+    p.step = p.off + padded;
+    p.m = p.step + padded;
+    p.panel = (uint32_t *)(void *)(p.m + qsr_round_up(s->n, WIDTH));
+    p.most = p.m + qsr_round_up(s->n, WIDTH) + WIDTH * stride_of(s);
+    return p;
+}
+
+/* A row's norm, and what it is off by; how many rows have a bound. */
+static size_t measure_rows(const qsr_screen *s, const qsr_screen_off *off, size_t rows, double coarsest,
+                           const block_parts *to, size_t begin)
+{
+    size_t n = 0;
+    for (size_t r = 0; r < rows; r++) {
+        double norm = norm_from(off[r].square), error = norm_off(off[r].off),
+               ratio = norm > 0 ? error / norm * (1 + 0x1p-29) : 0;
+        bool bounded = (norm + norm_from(off[r].rounded)) * s->most < LARGEST && norm < LARGEST && ratio <= coarsest;
+        to->scale[begin + r] = bounded ? at_least(norm) : NAN;
+        to->off[begin + r] = at_least(ratio);
+        to->step[begin + r] = off[r].step;
+        n += bounded;
+    }
+    return n;
+}
+
+static size_t pack_rows(const qsr_screen *s, const float *x, size_t rows, double coarsest, const block_parts *to)
 {
     const float *from[QSR_SCREEN_LANES];
-    double squares[QSR_SCREEN_LANES][3], ratio = 0;
+    qsr_screen_off off[QSR_SCREEN_LANES];
+    size_t n = 0;
     for (size_t t = 0; t < tiles_of(rows); t++) {
         size_t begin = tile_begin(rows, t), height = tile_begin(rows, t + 1) - begin;
         for (size_t r = 0; r < height; r++) from[r] = x + (begin + r) * s->d;
-        s->tiles->pack(from, height, s->d, to + begin * pairs_of(s), height, squares);
-        for (size_t r = 0; r < height; r++) {
-            double norm = norm_from(squares[r][0]), error = norm_from(squares[r][2]);
-            bool bounded = (norm + norm_from(squares[r][1])) * s->most < LARGEST && norm < LARGEST;
-            scale[begin + r] = bounded ? at_least(norm) : NAN;
-            if (bounded && norm > 0 && error / norm > ratio) ratio = error / norm;
-        }
+        s->tiles->pack(from, height, s->d, true, to->packed + begin * words_of(s), height, off);
+        n += measure_rows(s, off, height, coarsest, to, begin);
     }
-    return ratio * (1 + 0x1p-30);
+    return n;
+}
+
+/* What most rows of the block are off by, as a part of their norm; those that are off by more get a scale that is larger by that. */
+static double level_ratios(const block_parts *p, size_t rows)
+{
+    double sum = 0, most = 0;
+    size_t n = 0;
+    for (size_t r = 0; r < rows; r++) {
+        if (isnan(p->scale[r])) continue;
+        sum += p->off[r];
+        most = fmax(most, p->off[r]);
+        n++;
+    }
+    double ratio = n ? fmax(sum / (double)n, most / 4) : 0;
+    for (size_t r = 0; r < rows; r++)
+        if (p->off[r] > ratio) p->scale[r] = at_least((double)p->scale[r] * (p->off[r] / ratio));
+    return ratio;
 }
 
 /* No row far below the largest: a bias, whose rounding does not shrink with the row, shares the bound. */
@@ -160,7 +234,7 @@ static float level_scales(float *scale, size_t rows)
 static void bound_latents(const qsr_screen *s, double ratio, const float *bias, float least, float *m)
 {
     double du = (double)s->d * U;
-    float factor = at_least(ratio + (4.2 + 3.1 * ratio) * du + 16 * U);
+    float factor = at_least(ratio + (of_integers(s) ? 1.1 : 4.2 + 3.1 * ratio) * du + 40 * U);
     for (size_t j = 0; j < s->n; j++) {
         double bound = (double)factor * s->norm[j] + s->error[j];
         if (bias) bound += least > 0 ? 4 * U * fabs((double)bias[j]) / least : 0;
@@ -169,20 +243,16 @@ static void bound_latents(const qsr_screen *s, double ratio, const float *bias, 
     memset(m + s->n, 0, (qsr_round_up(s->n, WIDTH) - s->n) * sizeof *m);
 }
 
-static void multiply_tile(const qsr_screen *s, const uint32_t *a, size_t rows, size_t panel, const float *scale,
-                          const float *m, const float *bias, float *out, size_t ld, float *most, size_t ld_most)
+/* A tile whose panel reaches beyond the last latent: through a small copy of the output. */
+static void edge_tile(const qsr_screen *s, qsr_screen_tile tile, size_t columns)
 {
-    const uint32_t *b = s->panels + panel * WIDTH * pairs_of(s);
-    size_t begin = panel * WIDTH, columns = qsr_min_size(WIDTH, s->n - begin);
-    if (columns == WIDTH) {
-        s->tiles->tile(rows, a, b, pairs_of(s), scale, m + begin, bias ? bias + begin : NULL, out + begin, ld, most,
-                       ld_most);
-        return;
-    }
-    float copy[QSR_SCREEN_ROWS * WIDTH], edge[WIDTH] = {0};
-    if (bias) memcpy(edge, bias + begin, columns * sizeof *edge);
-    s->tiles->tile(rows, a, b, pairs_of(s), scale, m + begin, bias ? edge : NULL, copy, WIDTH, most, ld_most);
-    for (size_t r = 0; r < rows; r++) memcpy(out + r * ld + begin, copy + r * WIDTH, columns * sizeof *copy);
+    float copy[QSR_SCREEN_ROWS * WIDTH], edge[WIDTH] = {0}, *out = tile.out;
+    size_t ld = tile.ld;
+    if (tile.bias) tile.bias = memcpy(edge, tile.bias, columns * sizeof *edge);
+    tile.out = copy;
+    tile.ld = WIDTH;
+    s->tiles->tile(&tile);
+    for (size_t r = 0; r < tile.rows; r++) memcpy(out + r * ld, copy + r * WIDTH, columns * sizeof *copy);
 }
 
 /* Where the groups of a panel begin. */
@@ -191,24 +261,102 @@ static size_t section_of(const qsr_screen *s, const qsr_screened *bounds, size_t
     return panel * (bounds->groups / QSR_SCREEN_LANES) / qsr_div_up(s->n, WIDTH) * QSR_SCREEN_LANES;
 }
 
-void qsr_screen_rows(const qsr_screen *s, const float *x, size_t rows, size_t k, const float *bias, float *scratch,
-                     float *upper, size_t ld, qsr_screened *ret)
+static const uint32_t *panel_of(const qsr_screen *s, size_t panel, uint32_t *scratch)
 {
-    uint32_t *packed = (uint32_t *)(void *)scratch;
-    *ret = (qsr_screened){.scale = scratch + packed_words(s, rows), .a = qsr_screen_flushed(s->d)};
-    ret->m = ret->scale + qsr_round_up(rows, 16);
+    if (!s->in_order) return s->words + panel * WIDTH * words_of(s);
+    const float *from[QSR_SCREEN_LANES];
+    for (size_t half = 0; half < 2; half++) {
+        size_t first = panel * WIDTH + half * QSR_SCREEN_LANES;
+        size_t count = first < s->n ? qsr_min_size(s->n - first, QSR_SCREEN_LANES) : 0;
+        for (size_t i = 0; i < count; i++) from[i] = (const float *)(const void *)(s->words + (first + i) * stride_of(s));
+        qsr_tiles_get()->transpose(from, count, words_of(s), (float *)(void *)(scratch + half * QSR_SCREEN_LANES), WIDTH);
+    }
+    return scratch;
+}
+
+static void multiply_tile(const qsr_screen *s, const block_parts *p, size_t rows, size_t t, size_t panel,
+                          const uint32_t *words, const float *bias, float *upper, size_t ld, const qsr_screened *ret)
+{
+    size_t begin = tile_begin(rows, t), at = panel * WIDTH;
+    qsr_screen_tile tile = {.rows = tile_begin(rows, t + 1) - begin,
+                            .words = words_of(s),
+                            .a = p->packed + begin * words_of(s),
+                            .b = words,
+                            .scale = p->scale + begin,
+                            .row_step = p->step + begin,
+                            .m = p->m + at,
+                            .bias = bias ? bias + at : NULL,
+                            .out = upper + begin * ld + at,
+                            .ld = ld,
+                            .ld_most = ret->groups};
+    if (of_integers(s)) tile.step = s->step + at, tile.start = s->start + at;
+    if (ret->groups) tile.most = ret->most + begin * ret->groups + section_of(s, ret, panel);
+    if (s->n - at < WIDTH)
+        edge_tile(s, tile, s->n - at);
+    else
+        s->tiles->tile(&tile);
+}
+
+static qsr_screened bounds_of(const qsr_screen *s, const block_parts *p)
+{
+    return (qsr_screened){.scale = p->scale, .m = p->m, .a = qsr_screen_flushed(s->d), .most = p->most, .row = p->packed};
+}
+
+static void settle_widths(const qsr_screen *s, const block_parts *p, size_t rows, const float *bias)
+{
+    double ratio = level_ratios(p, rows);
+    bound_latents(s, ratio, bias, bias ? level_scales(p->scale, rows) : 0, p->m);
+}
+
+size_t qsr_screen_rows(const qsr_screen *s, const float *x, size_t rows, size_t k, const float *bias, double coarsest,
+                       float *scratch, float *upper, size_t ld, qsr_screened *ret)
+{
+    block_parts p = parts_of(s, rows, scratch);
+    *ret = bounds_of(s, &p);
     ret->groups = k ? groups_for(s, k) : 0;
-    ret->most = ret->m + qsr_round_up(s->n, WIDTH);
+    size_t bounded = pack_rows(s, x, rows, coarsest, &p);
+    if (2 * bounded < rows) {
+        for (size_t r = 0; r < rows; r++) p.scale[r] = NAN;
+        return 0;
+    }
     memset(ret->most, 0, rows * ret->groups * sizeof *ret->most);
-    double ratio = pack_rows(s, x, rows, packed, ret->scale);
-    bound_latents(s, ratio, bias, bias ? level_scales(ret->scale, rows) : 0, ret->m);
+    settle_widths(s, &p, rows, bias);
     size_t chunk = qsr_max_size(1, chunk_rows(s) / QSR_SCREEN_ROWS), tiles = tiles_of(rows);
     for (size_t first = 0; first < tiles; first += chunk)
-        for (size_t panel = 0; panel * WIDTH < s->n; panel++)
-            for (size_t t = first; t < qsr_min_size(tiles, first + chunk); t++) {
-                size_t begin = tile_begin(rows, t), height = tile_begin(rows, t + 1) - begin;
-                float *most = ret->groups ? ret->most + begin * ret->groups + section_of(s, ret, panel) : NULL;
-                multiply_tile(s, packed + begin * pairs_of(s), height, panel, ret->scale + begin, ret->m, bias,
-                              upper + begin * ld, ld, most, ret->groups);
-            }
+        for (size_t panel = 0; panel * WIDTH < s->n; panel++) {
+            const uint32_t *words = panel_of(s, panel, p.panel);
+            for (size_t t = first; t < qsr_min_size(tiles, first + chunk); t++)
+                multiply_tile(s, &p, rows, t, panel, words, bias, upper, ld, ret);
+        }
+    return bounded;
+}
+
+/* ---- pairs ------------------------------------------------------------------------------------------------------- */
+
+void qsr_screen_begin_pairs(const qsr_screen *s, const float *x, size_t rows, const float *bias, float *scratch,
+                            qsr_screened *ret)
+{
+    block_parts p = parts_of(s, rows, scratch);
+    *ret = bounds_of(s, &p);
+    for (size_t r = 0; r < rows; r++) {
+        qsr_screen_off off;
+        s->tiles->round(x + r * s->d, s->d, p.packed + r * stride_of(s), &off);
+        measure_rows(s, &off, 1, INFINITY, &p, r);
+    }
+    settle_widths(s, &p, rows, bias);
+}
+
+void qsr_screen_prefetch(const qsr_screen *s, const uint32_t *latent, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < stride_of(s); k += QSR_SCREEN_LANES)
+            __builtin_prefetch(s->words + latent[i] * stride_of(s) + k, 0, 2);
+}
+
+void qsr_screen_pairs(const qsr_screen *s, const qsr_screened *b, size_t r, const uint32_t *latent, size_t n,
+                      const float *bias, float *upper)
+{
+    s->tiles->dots(b->row + r * stride_of(s), s->words, stride_of(s), latent, n, upper);
+    for (size_t i = 0; i < n; i++)
+        upper[i] = (float)((double)b->scale[r] * b->m[latent[i]] + upper[i] + (bias ? bias[latent[i]] : 0));
 }

@@ -34,7 +34,7 @@ static void find_rules(qsr_sae *sae)
 
 /* ---- screening --------------------------------------------------------------------------------------------------- */
 
-enum { FEW = 64, LEAST_WIDTH = 64, LEAST_LATENTS = 1024 }; /* where bounds cost less than what they save */
+enum { FEW = 64, LEAST_WIDTH = 64, LEAST_LATENTS = 1024, WIDEST_SORTED = 4096, WIDEST = 1024 }; /* where bounds cost less than what they save */
 
 static bool keeps_few(const qsr_selection *rule)
 {
@@ -48,29 +48,47 @@ static bool worth_it(const qsr_sae *sae, const qsr_selection *rule)
            p->d_in <= QSR_SCREEN_MOST_DEPTH;
 }
 
-/* sae.screen on this machine. The rules are those of evaluation, which every such activation has. */
-static qsr_status resolve_screen(const char *wanted, qsr_sae *sae, qsr_error *e)
+/* Bounds of integers widen with the root of d_in: what they leave open costs little where bfloat16 sorts it out, more where each has to
+ * be computed. */
+static bool integers_suit(size_t d_in)
 {
-    const qsr_selection rule = sae->rule[QSR_EVAL];
-    bool possible = qsr_screen_tiles_get() != NULL;
-    sae->screened = strcmp(wanted, "off") != 0 && possible && worth_it(sae, &rule);
-    if (strcmp(wanted, "bf16") != 0) return QSR_OK;
-    sae->screened = true;
-    if (!possible)
+    size_t widest = qsr_screen_tiles_get(QSR_SCREEN_BF16) ? WIDEST_SORTED : WIDEST;
+    return qsr_screen_tiles_get(QSR_SCREEN_INT8) && d_in <= widest;
+}
+
+/* Whether the kind that is asked for can be had. */
+static qsr_status check_screen(qsr_screen_kind kind, const char *wanted, const qsr_sae *sae, qsr_error *e)
+{
+    if (!qsr_screen_tiles_get(kind))
         return qsr_fail_option(e, QSR_E_OPTION, "sae.screen",
-                               "bf16 needs a processor and a compiler with AVX512-BF16, and QUASAR_ISA not to say otherwise: use auto");
-    if (!keeps_few(&rule))
-        return qsr_fail_option(e, QSR_E_OPTION, "sae.screen", "bf16 is for activations that keep few latents, which %s does not say: use auto",
-                               sae->activation->plugin->name);
+                               "%s needs a processor and a compiler with %s, and QUASAR_ISA not to say otherwise: use auto", wanted,
+                               kind == QSR_SCREEN_INT8 ? "AVX512-VNNI" : "AVX512-BF16");
+    if (!keeps_few(&sae->rule[QSR_EVAL]))
+        return qsr_fail_option(e, QSR_E_OPTION, "sae.screen", "%s is for activations that keep few latents, which %s does not say: use auto",
+                               wanted, sae->activation->plugin->name);
     if (sae->params.d_in > QSR_SCREEN_MOST_DEPTH)
-        return qsr_fail_option(e, QSR_E_OPTION, "sae.screen", "bf16 has bounds for d_in of %d at most, and this is %zu: use auto",
+        return qsr_fail_option(e, QSR_E_OPTION, "sae.screen", "%s has bounds for d_in of %d at most, and this is %zu: use auto", wanted,
                                QSR_SCREEN_MOST_DEPTH, sae->params.d_in);
     return QSR_OK;
 }
 
-const char *qsr_sae_screen_name(const qsr_sae *sae) { return sae->screened ? "bf16" : "off"; }
+/* sae.screen on this machine. The rules are those of evaluation, which every such activation has. */
+static qsr_status resolve_screen(const char *wanted, qsr_sae *sae, qsr_error *e)
+{
+    size_t d_in = sae->params.d_in, d_sae = sae->params.d_sae;
+    qsr_screen_kind kind = strcmp(wanted, "int8") == 0 ? QSR_SCREEN_INT8 : QSR_SCREEN_BF16;
+    if (strcmp(wanted, "off") == 0) return QSR_OK;
+    if (strcmp(wanted, "auto") == 0) {
+        if (integers_suit(d_in)) kind = QSR_SCREEN_INT8;
+        if (!qsr_screen_tiles_get(kind) || !worth_it(sae, &sae->rule[QSR_EVAL])) return QSR_OK;
+    }
+    qsr_status status = check_screen(kind, wanted, sae, e);
+    return status ? status : qsr_sieve_create(kind == QSR_SCREEN_INT8, d_sae, d_in, &sae->sieve, e);
+}
 
-bool qsr_sae_sifts(const qsr_sae *sae, uint32_t mode) { return sae->screened && keeps_few(&sae->rule[mode]); }
+const char *qsr_sae_screen_name(const qsr_sae *sae) { return !sae->sieve.on ? "off" : sae->sieve.integers ? "int8" : "bf16"; }
+
+bool qsr_sae_sifts(const qsr_sae *sae, uint32_t mode) { return sae->sieve.on && keeps_few(&sae->rule[mode]); }
 
 /* Into *sae, whose pool and normalisation are set, with this word of sae.screen; on failure it is freed. */
 static qsr_status build(qsr_sae *sae, const qsr_plugin *plugin, const qsr_shape *shape, const void *options, uint64_t seed, const char *screen,
@@ -82,8 +100,7 @@ static qsr_status build(qsr_sae *sae, const qsr_plugin *plugin, const qsr_shape 
     if (!status) find_rules(sae);
     if (!status) status = resolve_screen(screen, sae, e);
     if (!status)
-        status = qsr_packed_create(qsr_tiles_get(), sae->params.w_enc, shape->d_sae, shape->d_in, !sae->screened, &sae->packed, e);
-    if (!status && sae->screened) status = qsr_screen_create(shape->d_sae, shape->d_in, &sae->screen, e);
+        status = qsr_packed_create(qsr_tiles_get(), sae->params.w_enc, shape->d_sae, shape->d_in, !sae->sieve.on, &sae->packed, e);
     if (status) qsr_sae_free(sae);
     return status;
 }
@@ -120,7 +137,7 @@ void qsr_sae_free(qsr_sae *sae)
     qsr_made_free(sae->activation);
     qsr_params_free(&sae->params);
     qsr_packed_free(&sae->packed);
-    qsr_screen_free(&sae->screen);
+    qsr_sieve_free(&sae->sieve);
     qsr_block_free(sae->dec_norm);
     *sae = (qsr_sae){0};
 }
@@ -129,7 +146,7 @@ void qsr_sae_refresh(qsr_sae *sae)
 {
     find_rules(sae);
     qsr_packed_fill(&sae->packed, sae->pool);
-    if (sae->screened) qsr_screen_fill(&sae->screen, sae->params.w_enc, sae->pool);
+    if (sae->sieve.on) qsr_sieve_fill(&sae->sieve, sae->params.w_enc, sae->pool);
     if (sae->dec_norm) qsr_params_decoder_norms(&sae->params, sae->dec_norm, sae->pool);
 }
 
@@ -168,21 +185,19 @@ qsr_status qsr_encoder_create(const qsr_sae *sae, size_t rows, qsr_encoder *ret,
     ret->pre = qsr_block_raw(rows, sae->params.d_sae * sizeof(float));
     ret->scratch = qsr_block_raw(qsr_product_scratch(&sae->packed), sizeof(float));
     if (norms) ret->input_norm = qsr_block_raw(rows, sizeof(double));
-    if (sae->screened) {
-        ret->bounds = qsr_block_raw(qsr_screen_scratch(&sae->screen, rows), sizeof(float));
-        ret->again = qsr_block_raw(rows, sae->params.d_in * sizeof(float));
-        ret->number = qsr_block_raw(rows, sizeof *ret->number);
-    }
-    bool ready = !sae->screened || (ret->bounds && ret->again && ret->number);
-    if (ready && ret->pre && ret->scratch && (!norms || ret->input_norm)) return QSR_OK;
+    bool ready = ret->pre && ret->scratch && (!norms || ret->input_norm);
+    qsr_status status = ready && sae->sieve.on ? qsr_sift_room_create(&sae->sieve, rows, sae->params.d_in, &ret->sift, e) : QSR_OK;
+    if (ready && !status) return QSR_OK;
     qsr_encoder_free(ret);
+    if (status) return status;
     return qsr_fail_nomem(e, "a block of pre-activations", rows * sae->params.d_sae * sizeof(float));
 }
 
 void qsr_encoder_free(qsr_encoder *encoder)
 {
-    void *blocks[] = {encoder->pre, encoder->scratch, encoder->input_norm, encoder->bounds, encoder->again, encoder->number};
+    void *blocks[] = {encoder->pre, encoder->scratch, encoder->input_norm};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) qsr_block_free(blocks[i]);
+    qsr_sift_room_free(&encoder->sift);
     *encoder = (qsr_encoder){0};
 }
 
@@ -240,32 +255,27 @@ static qsr_status select_entries(const qsr_sae *sae, uint32_t mode, const float 
     return qsr_made_finish(sae->activation, sae->ops->forward(sae->activation->instance, &in, code), e);
 }
 
-/* From bounds to a code. Returns when the bounds were there. */
-static double encode_sifting(const qsr_sae *sae, uint32_t mode, const float *xc, size_t rows, qsr_encoder *encoder, qsr_code *code)
+/* From bounds to a code. */
+static void encode_sifting(const qsr_sae *sae, uint32_t mode, const float *xc, size_t rows, qsr_encoder *encoder, qsr_code *code)
 {
-    const qsr_params *p = &sae->params;
     const qsr_selection *rule = &sae->rule[mode];
-    qsr_sifting s = {.p = p, .product = &sae->packed, .rows = rows, .xc = xc, .upper = encoder->pre, .again = encoder->again,
-                     .number = encoder->number, .scratch = encoder->scratch, .count = encoder->sifted};
-    size_t k = !encoder->candidates && rule->rule == QSR_SELECT_ROW ? rule->k : 0;
-    qsr_screen_rows(&sae->screen, xc, rows, k, p->encoder_bias ? p->b_enc : NULL, encoder->bounds, s.upper, p->d_sae, &s.bounds);
+    qsr_sifting s = {.p = &sae->params, .product = &sae->packed, .sieve = &sae->sieve, .room = &encoder->sift, .rows = rows, .xc = xc,
+                     .upper = encoder->pre, .scratch = encoder->scratch, .count = encoder->sifted};
     double start = qsr_clock();
-    code->rows = rows;
     if (encoder->candidates) qsr_sift_candidates(&s, encoder->floor, code);
     else if (rule->rule == QSR_SELECT_ROW) qsr_sift_largest(&s, rule->k, code);
     else qsr_sift_above(&s, rule->threshold, rule->scalar, code);
+    encoder->selecting = qsr_clock() - start - s.screening;
     encoder->sifted = s.count;
-    return start;
 }
 
 qsr_status qsr_sae_encode(const qsr_sae *sae, uint32_t mode, const float *xc, size_t rows, size_t row0, size_t batch_rows,
                           qsr_encoder *encoder, qsr_code *code, qsr_error *e)
 {
     const qsr_params *p = &sae->params;
-    if (encoder->candidates ? sae->screened : qsr_sae_sifts(sae, mode)) {
+    if (encoder->candidates ? sae->sieve.on : qsr_sae_sifts(sae, mode)) {
         qsr_sae_input_norms(sae, xc, rows, encoder);
-        encoder->selecting = -encode_sifting(sae, mode, xc, rows, encoder, code);
-        encoder->selecting += qsr_clock();
+        encode_sifting(sae, mode, xc, rows, encoder, code);
         return QSR_OK;
     }
     qsr_product_all(&sae->packed, xc, rows, p->encoder_bias ? p->b_enc : NULL, encoder->scratch, encoder->pre, p->d_sae);

@@ -17,8 +17,7 @@ typedef struct {
     const qsr_activation_ops *ops; /* of the activation */
     float *dec_norm;               /* [d_sae], or NULL when nobody asks for it */
     qsr_selection rule[2];         /* by mode: the activation is this rule; .rule 0: none */
-    bool screened;                 /* rules are decided from bounds (model/sift) */
-    qsr_screen screen;             /* with screened: the encoder in bfloat16 */
+    qsr_sieve sieve;               /* where it is on, rules are decided from bounds (model/sift) */
     qsr_pool *pool;                /* borrowed */
 } qsr_sae;
 
@@ -47,8 +46,7 @@ typedef struct {
                            screening the value alone */
     float floor;
     double selecting;   /* seconds of the last encode that went into the activation's choice */
-    float *bounds, *again; /* of screening, or NULL */
-    uint32_t *number;
+    qsr_sift_room sift;    /* where the SAE has a sieve */
     qsr_sift_count sifted; /* of all encodes */
 } qsr_encoder;
 qsr_status qsr_encoder_create(const qsr_sae *, size_t rows, qsr_encoder *ret, qsr_error *e);
@@ -56,7 +54,7 @@ void qsr_encoder_free(qsr_encoder *);
 
 /* Whether codes of this mode come from bounds, so that encoder->pre does not hold pre-activations after an encode. */
 bool qsr_sae_sifts(const qsr_sae *, uint32_t mode);
-/* What sae.screen came to on this machine: "bf16" or "off". */
+/* What sae.screen came to on this machine: "int8", "bf16" or "off". */
 const char *qsr_sae_screen_name(const qsr_sae *);
 
 /* xc[rows][d_in] = x - b_dec with pre_bias, else x. */

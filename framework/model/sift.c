@@ -3,82 +3,236 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/arena.h"
+#include "base/clock.h"
 #include "base/sizes.h"
 #include "math/select.h"
 
 enum { ROOM = 2048, LEAST_ROOM = 256, LINE = 16 /* floats of a cache line */ };
 
 /* A pre-activation on its own costs some 16 times what it costs in a full product. */
-size_t qsr_sift_room(size_t d_sae) { return qsr_min_size(ROOM, qsr_max_size(LEAST_ROOM, d_sae / 16)); }
+size_t qsr_sift_most(size_t d_sae) { return qsr_min_size(ROOM, qsr_max_size(LEAST_ROOM, d_sae / 16)); }
 
-/* A rule as the two ways need it: what may be kept given bounds, and what is kept given values. */
-typedef struct {
-    size_t k; /* or 0: */
-    const float *threshold;
-    float scalar;
-} sift_rule;
-
-typedef struct {
-    uint32_t latent[ROOM];
-    float value[ROOM];
-    size_t n;
-} candidate_list;
-
-/* ---- candidates -------------------------------------------------------------------------------------------------- */
-
-/* What U must reach where at least k lower bounds reach `bound`: the k-th value is at least bound - 2 a, and values within the band
- * below it are asked for too. No positive bound: whatever may be positive. */
-static float least_upper(float bound, float a) { return (bound > 0 ? bound * (1 - 4 * QSR_CHOOSE_BAND) : 0) - 4 * a; }
-
-/* The lower bounds of what is left tell more about the k-th value than those of the whole row in groups did. */
-static void thin_out(const qsr_screened *b, float scale, size_t k, candidate_list *c)
+void qsr_sift_count_add(qsr_sift_count *to, const qsr_sift_count *c)
 {
-    float lower[ROOM], bound = 0;
-    uint32_t largest[ROOM];
-    for (size_t i = 0; i < c->n; i++) lower[i] = c->value[i] - 2 * scale * b->m[c->latent[i]];
-    if (qsr_select_largest(lower, c->n, k, largest) < k) return;
-    bound = lower[largest[0]];
-    for (size_t i = 1; i < k; i++) bound = lower[largest[i]] < bound ? lower[largest[i]] : bound;
-    float least = least_upper(bound, b->a);
-    size_t n = 0;
-    for (size_t i = 0; i < c->n; i++) {
-        c->latent[n] = c->latent[i];
-        c->value[n] = c->value[i];
-        n += c->value[i] >= least;
-    }
-    c->n = n;
+    *to = (qsr_sift_count){to->rows + c->rows, to->bf16 + c->bf16, to->full + c->full, to->bounds + c->bounds,
+                           to->pairs + c->pairs};
 }
 
-/* Latents of row r that may be among the k largest; false: too many. */
-static bool may_be_largest(const qsr_sifting *s, size_t r, size_t k, candidate_list *c)
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
+
+qsr_status qsr_sieve_create(bool integers, size_t n, size_t d, qsr_sieve *ret, qsr_error *e)
 {
-    size_t n = s->p->d_sae;
-    const float *upper = s->upper + r * n;
-    float scale = s->bounds.scale[r], bound;
-    if (s->bounds.groups) bound = qsr_select_bound_of(s->bounds.most + r * s->bounds.groups, s->bounds.groups, k);
-    else bound = qsr_select_bound(upper, s->bounds.m, 2 * scale, n, k);
-    c->n = qsr_select_reaching(upper, n, least_upper(bound, s->bounds.a), ROOM, c->latent, c->value);
-    if (c->n > ROOM) return false;
-    thin_out(&s->bounds, scale, k, c);
-    return c->n <= qsr_sift_room(n);
+    *ret = (qsr_sieve){.on = true, .integers = integers};
+    qsr_status status = integers ? qsr_screen_create(QSR_SCREEN_INT8, false, n, d, &ret->int8, e) : QSR_OK;
+    if (!status && qsr_screen_tiles_get(QSR_SCREEN_BF16))
+        status = qsr_screen_create(QSR_SCREEN_BF16, integers, n, d, &ret->bf16, e);
+    if (status) qsr_sieve_free(ret);
+    return status;
+}
+
+void qsr_sieve_free(qsr_sieve *s)
+{
+    qsr_screen_free(&s->int8);
+    qsr_screen_free(&s->bf16);
+    *s = (qsr_sieve){0};
+}
+
+void qsr_sieve_fill(qsr_sieve *s, const float *w, qsr_pool *pool)
+{
+    if (s->integers) qsr_screen_fill(&s->int8, w, pool);
+    if (s->bf16.tiles) qsr_screen_fill(&s->bf16, w, pool);
+}
+
+qsr_status qsr_sift_room_create(const qsr_sieve *s, size_t rows, size_t d_in, qsr_sift_room *ret, qsr_error *e)
+{
+    size_t int8 = s->integers ? qsr_screen_scratch(&s->int8, rows) : 0,
+           bf16 = s->bf16.tiles ? qsr_screen_scratch(&s->bf16, rows) : 0;
+    size_t pairs = s->integers && s->bf16.tiles ? bf16 : 0;
+    *ret = (qsr_sift_room){.rows = rows,
+                           .bounds = qsr_block_raw(qsr_max_size(int8, bf16), sizeof(float)),
+                           .pairs = qsr_block_raw(qsr_max_size(pairs, 1), sizeof(float)),
+                           .again = qsr_block_raw(rows, d_in * sizeof(float)),
+                           .number = qsr_block_raw(rows, sizeof(uint32_t)),
+                           .begin = qsr_block_raw(rows, sizeof(size_t)),
+                           .size = qsr_block_raw(rows, sizeof(size_t))};
+    if (ret->bounds && ret->pairs && ret->again && ret->number && ret->begin && ret->size) return QSR_OK;
+    qsr_sift_room_free(ret);
+    return qsr_fail_nomem(e, "bounds of a block", (qsr_max_size(int8, bf16) + pairs + rows * d_in) * sizeof(float));
+}
+
+void qsr_sift_room_free(qsr_sift_room *r)
+{
+    void *blocks[] = {r->bounds, r->pairs, r->again, r->number, r->begin, r->size};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) qsr_block_free(blocks[i]);
+    *r = (qsr_sift_room){0};
+}
+
+/* ---- a row's candidates ------------------------------------------------------------------------------------------ */
+
+/* A rule as its stages need it. */
+typedef struct {
+    size_t k; /* the largest of a row, or 0: */
+    const float *threshold;
+    float scalar;
+    bool as_bounds; /* what reaches `scalar`, undecided */
+} sift_rule;
+
+/* `sure` have their values: the largest by a first guess, whose least is a floor for the others. `open` have upper bounds. Both are in
+ * order of latent. */
+typedef struct {
+    uint32_t row; /* of those that go through the screen */
+    bool dropped; /* to the next screen */
+    float least;  /* what an upper bound must reach; thresholds of latents apart */
+    size_t sure, open;
+    uint32_t sure_latent[ROOM], open_latent[ROOM];
+    float value[ROOM], upper[ROOM];
+} candidate_list;
+
+/* A screen at work. */
+typedef struct {
+    qsr_sifting *s;
+    const sift_rule *rule;
+    qsr_code *code;
+    size_t entries;         /* in code */
+    const float *x;         /* [rows that go through it][d_in] */
+    const uint32_t *number; /* which rows of the block they are; NULL: all */
+    bool later;             /* rows came out of their order */
+    qsr_screened bounds;
+    qsr_screened pairs; /* bounds in bfloat16 where `bounds` are of integers, or nothing */
+} sift_run;
+
+static const float *bias_of(const qsr_sifting *s) { return s->p->encoder_bias ? s->p->b_enc : NULL; }
+
+static void prefetch(const void *row, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += LINE * sizeof(float)) __builtin_prefetch((const char *)row + i, 0, 2);
+}
+
+/* Their pre-activations are asked for soon. */
+static void prefetch_weights(const sift_run *run, const uint32_t *latent, size_t n)
+{
+    size_t d = run->s->p->d_in;
+    for (size_t i = 0; i < n; i++) prefetch(run->s->p->w_enc + latent[i] * d, d * sizeof(float));
+}
+
+/* What U must reach where at least k values or lower bounds reach `bound`: the k-th value is at least bound - 2 a, and values within the
+ * band below it are asked for too. No positive bound: whatever may be positive. */
+static float least_upper(float bound, float a) { return (bound > 0 ? bound * (1 - 4 * QSR_CHOOSE_BAND) : 0) - 4 * a; }
+
+/* ---- the stages of a row ----------------------------------------------------------------------------------------- */
+
+/* The k of the open that are probably the largest become sure: those in the middle of whose bounds the largest lie. */
+static void guess_largest(const sift_run *run, candidate_list *c)
+{
+    const qsr_screened *b = &run->bounds;
+    float middle[ROOM];
+    uint32_t largest[ROOM];
+    for (size_t i = 0; i < c->open; i++) middle[i] = c->upper[i] - b->scale[c->row] * b->m[c->open_latent[i]];
+    size_t k = qsr_select_largest(middle, c->open, run->rule->k, largest), n = 0;
+    for (size_t i = 0; i < c->open; i++) {
+        bool is_sure = c->sure < k && largest[c->sure] == i;
+        if (is_sure) c->sure_latent[c->sure++] = c->open_latent[i];
+        c->open_latent[n] = c->open_latent[i];
+        c->upper[n] = c->upper[i];
+        n += !is_sure;
+    }
+    c->open = n;
+}
+
+/* Of all latents those that may be among the k largest, by lower bounds alone. */
+static bool find_largest(const sift_run *run, candidate_list *c)
+{
+    const qsr_sifting *s = run->s;
+    const qsr_screened *b = &run->bounds;
+    size_t n = s->p->d_sae, k = run->rule->k;
+    const float *upper = s->upper + c->row * n;
+    float bound = b->groups ? qsr_select_bound_of(b->most + c->row * b->groups, b->groups, k)
+                            : qsr_select_bound(upper, b->m, 2 * b->scale[c->row], n, k);
+    c->open = qsr_select_reaching(upper, n, least_upper(bound, b->a), ROOM, c->open_latent, c->upper);
+    if (c->open > ROOM || k > qsr_sift_most(n)) return false;
+    guess_largest(run, c);
+    prefetch_weights(run, c->sure_latent, c->sure);
+    return true;
 }
 
 /* v > threshold and v <= U + a make U >= threshold - a, also once that is rounded, since U is a float. */
-static bool may_be_above(const qsr_sifting *s, size_t r, const sift_rule *rule, candidate_list *c)
+static float needed(const sift_rule *rule, const candidate_list *c, uint32_t latent, float a)
 {
-    const float *upper = s->upper + r * s->p->d_sae;
-    float a = s->bounds.a;
-    c->n = 0;
-    if (!rule->threshold) {
-        c->n = qsr_select_reaching(upper, s->p->d_sae, rule->scalar - a, ROOM, c->latent, c->value);
-        return c->n <= ROOM;
+    return rule->threshold ? rule->threshold[latent] - a : c->least;
+}
+
+static bool find_above(const sift_run *run, candidate_list *c)
+{
+    size_t n = run->s->p->d_sae;
+    const float *upper = run->s->upper + c->row * n;
+    if (!run->rule->threshold) {
+        c->least = run->rule->as_bounds ? run->rule->scalar : run->rule->scalar - run->bounds.a;
+        c->open = qsr_select_reaching(upper, n, c->least, ROOM, c->open_latent, c->upper);
+        return c->open <= ROOM;
     }
-    for (uint32_t j = 0; j < s->p->d_sae; j++) {
-        if (!(upper[j] >= rule->threshold[j] - a)) continue;
-        if (c->n == ROOM) return false;
-        c->latent[c->n++] = j;
+    for (uint32_t j = 0; j < n; j++) {
+        if (!(upper[j] >= needed(run->rule, c, j, run->bounds.a))) continue;
+        if (c->open == ROOM) return false;
+        c->open_latent[c->open] = j;
+        c->upper[c->open++] = upper[j];
     }
     return true;
+}
+
+/* Keeps what reaches `upper` of the bounds of the open. */
+static void narrow(const sift_run *run, candidate_list *c, const float *upper, float a)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->open; i++) {
+        uint32_t latent = c->open_latent[i];
+        c->open_latent[n] = latent;
+        c->upper[n] = upper[i];
+        n += upper[i] >= needed(run->rule, c, latent, a);
+    }
+    c->open = n;
+}
+
+/* First stage: all bounds of the row are looked at. */
+static void find(const sift_run *run, size_t row, candidate_list *c)
+{
+    c->row = (uint32_t)row;
+    c->sure = c->open = 0;
+    c->dropped = isnan(run->bounds.scale[row]) || !(run->rule->k ? find_largest(run, c) : find_above(run, c));
+}
+
+/* Second: the sure get their values, which leaves fewer of the others. */
+static void settle_sure(const sift_run *run, candidate_list *c)
+{
+    qsr_sifting *s = run->s;
+    if (run->rule->k) {
+        qsr_product_entries(s->product, c->sure_latent, c->sure, run->x + c->row * s->p->d_in, bias_of(s), c->value);
+        float bound = c->sure == run->rule->k ? INFINITY : 0;
+        for (size_t i = 0; i < c->sure; i++) bound = c->value[i] < bound ? c->value[i] : bound;
+        c->least = least_upper(bound, run->bounds.a);
+        narrow(run, c, c->upper, run->bounds.a);
+        s->count.pairs += c->sure;
+    }
+    if (run->pairs.row)
+        qsr_screen_prefetch(&s->sieve->bf16, c->open_latent, c->open);
+    else if (!run->rule->as_bounds)
+        prefetch_weights(run, c->open_latent, c->open);
+}
+
+/* Third: bounds in bfloat16 for what integers have left open. */
+static void bound_again(const sift_run *run, candidate_list *c)
+{
+    qsr_sifting *s = run->s;
+    float upper[ROOM];
+    if (!run->pairs.row) return;
+    if (isnan(run->pairs.scale[c->row])) {
+        c->dropped = true;
+        return;
+    }
+    qsr_screen_pairs(&s->sieve->bf16, &run->pairs, c->row, c->open_latent, c->open, bias_of(s), upper);
+    s->count.bounds += c->open;
+    narrow(run, c, upper, run->pairs.a);
+    if (!run->rule->as_bounds) prefetch_weights(run, c->open_latent, c->open);
 }
 
 /* ---- decisions --------------------------------------------------------------------------------------------------- */
@@ -95,125 +249,195 @@ static size_t keep_above(const sift_rule *rule, const qsr_pre_list *pre, uint32_
     return kept;
 }
 
-static size_t decide(const qsr_sifting *s, const sift_rule *rule, size_t r, const qsr_pre_list *pre, uint32_t *latent,
-                     float *value)
+static size_t keep_reaching(const sift_rule *rule, const float *pre, size_t n, uint32_t *latent, float *value, float *lower)
 {
-    if (rule->k) return qsr_choose_among(s->p, rule->k, s->xc + r * s->p->d_in, pre, latent, value);
-    return keep_above(rule, pre, latent, value);
+    size_t kept = qsr_select_reaching(pre, n, rule->scalar, n + QSR_SELECT_LANES, latent, value);
+    memcpy(lower, value, kept * sizeof *lower);
+    return kept;
+}
+
+/* The code's next row, which is `row` of the screen, takes what is kept of the list. */
+static void decide(sift_run *run, size_t row, const qsr_pre_list *pre)
+{
+    const qsr_sifting *s = run->s;
+    const sift_rule *rule = run->rule;
+    size_t of_block = run->number ? run->number[row] : row, n;
+    uint32_t *latent = run->code->latent + run->entries;
+    float *value = run->code->value + run->entries;
+    if (rule->k)
+        n = qsr_choose_among(s->p, rule->k, run->x + row * s->p->d_in, pre, latent, value);
+    else if (rule->as_bounds)
+        n = keep_reaching(rule, pre->value, pre->n, latent, value, run->code->plane[0] + run->entries);
+    else
+        n = keep_above(rule, pre, latent, value);
+    s->room->begin[of_block] = run->entries;
+    s->room->size[of_block] = n;
+    run->entries += n;
+}
+
+/* The sure and the open, which have values by now, as one list. */
+static void merge(const candidate_list *c, const float *open_value, uint32_t *latent, float *value)
+{
+    for (size_t i = 0, j = 0; i < c->sure || j < c->open;) {
+        bool first = j == c->open || (i < c->sure && c->sure_latent[i] < c->open_latent[j]);
+        *latent++ = first ? c->sure_latent[i] : c->open_latent[j];
+        *value++ = first ? c->value[i++] : open_value[j++];
+    }
+}
+
+static void put_bounds(sift_run *run, const candidate_list *c)
+{
+    const qsr_sift_room *room = run->s->room;
+    const qsr_screened *b = run->pairs.row ? &run->pairs : &run->bounds;
+    size_t of_block = run->number ? run->number[c->row] : c->row, at = run->entries;
+    float twice = 2 * b->scale[c->row];
+    memcpy(run->code->latent + at, c->open_latent, c->open * sizeof *c->open_latent);
+    memcpy(run->code->value + at, c->upper, c->open * sizeof *c->upper);
+    for (size_t i = 0; i < c->open; i++) run->code->plane[0][at + i] = c->upper[i] - twice * b->m[c->open_latent[i]];
+    room->begin[of_block] = at;
+    room->size[of_block] = c->open;
+    run->entries += c->open;
+}
+
+/* Last: the row is decided, unless that needs too many values. */
+static void finish(sift_run *run, candidate_list *c)
+{
+    qsr_sifting *s = run->s;
+    uint32_t latent[ROOM];
+    float open_value[ROOM], value[ROOM];
+    if (run->rule->as_bounds) {
+        put_bounds(run, c);
+        return;
+    }
+    c->dropped = c->sure + c->open > qsr_sift_most(s->p->d_sae);
+    if (c->dropped) return;
+    qsr_product_entries(s->product, c->open_latent, c->open, run->x + c->row * s->p->d_in, bias_of(s), open_value);
+    s->count.pairs += c->open;
+    merge(c, open_value, latent, value);
+    decide(run, c->row, &(qsr_pre_list){latent, value, c->sure + c->open});
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
-/* Rows are decided into places of their own in the code, `stride` entries apart, and moved together in the end: those that need the
- * full product come last. */
-typedef struct {
-    qsr_sifting *s;
-    const sift_rule *rule;
-    qsr_code *code;
-    size_t stride;
-} sift_run;
+enum { STAGES = 4 };
 
-/* The candidates of row r; their latents are on their way into the cache then. False: the row goes through the full product. */
-static bool find(const sift_run *run, size_t r, candidate_list *c)
+/* What a stage needs comes into the cache while other rows are in other stages. left[0..n): the rows that go on to the next screen. */
+static size_t sift_rows(sift_run *run, size_t rows, uint32_t *left)
+{
+    candidate_list list[STAGES];
+    size_t n = 0;
+    for (size_t at = 0; at < rows + STAGES - 1; at++) {
+        for (size_t stage = STAGES; stage--;) {
+            if (at < stage || at - stage >= rows) continue;
+            candidate_list *c = &list[(at - stage) % STAGES];
+            if (stage == 0)
+                find(run, at, c);
+            else if (stage == 1 && !c->dropped)
+                settle_sure(run, c);
+            else if (stage == 2 && !c->dropped)
+                bound_again(run, c);
+            else if (stage == 3) {
+                if (!c->dropped) finish(run, c);
+                if (c->dropped) left[n++] = run->number ? run->number[c->row] : c->row;
+            }
+        }
+    }
+    return n;
+}
+
+static const float *gather(const qsr_sifting *s, const uint32_t *number, size_t n)
+{
+    size_t d = s->p->d_in;
+    for (size_t i = 0; i < n; i++) memcpy(s->room->again + i * d, s->xc + number[i] * d, d * sizeof(float));
+    return s->room->again;
+}
+
+/* What makes integers too coarse for a row: bounds that are wider than this, in standard deviations of a product of independent operands,
+ * leave so many latents that bfloat16 costs less. */
+static const double COARSEST = 1.25;
+
+/* The rows run->number[0..n), or all, by one screen; those that are left stand in room->number then. */
+static size_t screen_rows(sift_run *run, const qsr_screen *screen, size_t n)
+{
+    qsr_sifting *s = run->s;
+    const qsr_sift_room *room = s->room;
+    bool integers = screen == &s->sieve->int8;
+    run->later |= n < s->rows;
+    double start = qsr_clock(), coarsest = integers ? COARSEST / sqrt((double)s->p->d_in) : INFINITY;
+    run->x = run->number ? gather(s, run->number, n) : s->xc;
+    run->pairs = (qsr_screened){0};
+    if (!integers) s->count.bf16 += s->sieve->integers ? n : 0;
+    size_t bounded = qsr_screen_rows(screen, run->x, n, run->rule->k, bias_of(s), coarsest, room->bounds, s->upper,
+                                     s->p->d_sae, &run->bounds);
+    if (bounded && integers && s->sieve->bf16.tiles)
+        qsr_screen_begin_pairs(&s->sieve->bf16, run->x, n, bias_of(s), room->pairs, &run->pairs);
+    s->screening += qsr_clock() - start;
+    if (bounded) return sift_rows(run, n, room->number);
+    for (size_t i = 0; i < n; i++) room->number[i] = run->number ? run->number[i] : (uint32_t)i;
+    return n;
+}
+
+static void multiply_rows(sift_run *run, size_t n)
+{
+    qsr_sifting *s = run->s;
+    size_t d_sae = s->p->d_sae;
+    double start = qsr_clock();
+    run->later |= n < s->rows;
+    run->x = gather(s, run->number, n);
+    qsr_product_all(s->product, run->x, n, bias_of(s), s->scratch, s->upper, d_sae);
+    s->screening += qsr_clock() - start;
+    s->count.full += n;
+    for (size_t i = 0; i < n; i++) decide(run, i, &(qsr_pre_list){NULL, s->upper + i * d_sae, d_sae});
+}
+
+static void reorder(const qsr_sifting *s, void *array, size_t size)
+{
+    char *to = (char *)s->upper, *from = array;
+    for (size_t r = 0; r < s->rows; r++) {
+        memcpy(to, from + s->room->begin[r] * size, s->room->size[r] * size);
+        to += s->room->size[r] * size;
+    }
+    memcpy(from, s->upper, (size_t)(to - (char *)s->upper));
+}
+
+/* Rows in their order, where some came later than others; the bounds are done with. */
+static void put_in_order(const sift_run *run)
 {
     const qsr_sifting *s = run->s;
-    if (isnan(s->bounds.scale[r])) return false;
-    if (!(run->rule->k ? may_be_largest(s, r, run->rule->k, c) : may_be_above(s, r, run->rule, c))) return false;
-    for (size_t i = 0; i < c->n; i++) {
-        const float *w = s->p->w_enc + c->latent[i] * s->p->d_in;
-        for (size_t k = 0; k < s->p->d_in; k += LINE) __builtin_prefetch(w + k, 0, 2);
+    if (run->later) {
+        reorder(s, run->code->latent, sizeof *run->code->latent);
+        reorder(s, run->code->value, sizeof *run->code->value);
+        if (run->rule->as_bounds) reorder(s, run->code->plane[0], sizeof *run->code->plane[0]);
     }
-    return true;
+    run->code->rows = s->rows;
+    run->code->row_begin[0] = 0;
+    for (size_t r = 0; r < s->rows; r++) run->code->row_begin[r + 1] = run->code->row_begin[r] + s->room->size[r];
 }
 
-static void finish(const sift_run *run, size_t r, candidate_list *c)
+static void sift(qsr_sifting *s, const sift_rule *rule, qsr_code *code)
 {
-    qsr_sifting *s = run->s;
-    qsr_product_entries(s->product, c->latent, c->n, s->xc + r * s->p->d_in, s->p->encoder_bias ? s->p->b_enc : NULL, c->value);
-    s->count.pairs += c->n;
-    qsr_pre_list list = {c->latent, c->value, c->n};
-    size_t place = r * run->stride;
-    run->code->row_begin[r + 1] = decide(s, run->rule, r, &list, run->code->latent + place, run->code->value + place);
-}
-
-/* The bounds are done with, so their memory takes the values. */
-static void multiply_rows(const sift_run *run, const uint32_t *row, size_t n)
-{
-    qsr_sifting *s = run->s;
-    size_t d = s->p->d_in, d_sae = s->p->d_sae;
-    for (size_t i = 0; i < n; i++) memcpy(s->again + i * d, s->xc + row[i] * d, d * sizeof(float));
-    qsr_product_all(s->product, s->again, n, s->p->encoder_bias ? s->p->b_enc : NULL, s->scratch, s->upper, d_sae);
-    for (size_t i = 0; i < n; i++) {
-        size_t place = row[i] * run->stride;
-        qsr_pre_list list = {NULL, s->upper + i * d_sae, d_sae};
-        run->code->row_begin[row[i] + 1] =
-            decide(s, run->rule, row[i], &list, run->code->latent + place, run->code->value + place);
-    }
-}
-
-/* row_begin[r + 1] holds the sizes of rows until here. */
-static void move_together(const sift_run *run)
-{
-    qsr_code *code = run->code;
-    size_t at = code->row_begin[0] = 0;
-    for (size_t r = 0; r < run->s->rows; r++) {
-        size_t n = code->row_begin[r + 1], from = r * run->stride;
-        memmove(code->latent + at, code->latent + from, n * sizeof *code->latent);
-        memmove(code->value + at, code->value + from, n * sizeof *code->value);
-        code->row_begin[r + 1] = at += n;
-    }
-}
-
-static void sift(qsr_sifting *s, const sift_rule *rule, size_t stride, qsr_code *code)
-{
-    sift_run run = {s, rule, code, stride};
-    size_t n = 0;
-    candidate_list list[2];
-    bool found[2] = {false, false};
-    for (size_t r = 0; r <= s->rows; r++) { /* a row's latents arrive while the next row's are found */
-        found[r % 2] = r < s->rows && find(&run, r, &list[r % 2]);
-        if (r < s->rows && !found[r % 2]) s->number[n++] = (uint32_t)r;
-        if (r && found[(r - 1) % 2]) finish(&run, r - 1, &list[(r - 1) % 2]);
-    }
+    sift_run run = {.s = s, .rule = rule, .code = code};
+    const qsr_sieve *sieve = s->sieve;
+    size_t left = s->rows;
     s->count.rows += s->rows;
-    s->count.full += n;
-    if (n) multiply_rows(&run, s->number, n);
-    move_together(&run);
+    if (sieve->integers) {
+        left = screen_rows(&run, &sieve->int8, left);
+        run.number = s->room->number;
+    }
+    if (left && sieve->bf16.tiles) left = screen_rows(&run, &sieve->bf16, left);
+    run.number = s->room->number;
+    if (left) multiply_rows(&run, left);
+    put_in_order(&run);
 }
 
-void qsr_sift_largest(qsr_sifting *s, size_t k, qsr_code *code) { sift(s, &(sift_rule){.k = k}, k, code); }
+void qsr_sift_largest(qsr_sifting *s, size_t k, qsr_code *code) { sift(s, &(sift_rule){.k = k}, code); }
 
 void qsr_sift_above(qsr_sifting *s, const float *threshold, float scalar, qsr_code *code)
 {
-    sift(s, &(sift_rule){.threshold = threshold, .scalar = scalar}, s->p->d_sae, code);
-}
-
-/* ---- candidates of a batch --------------------------------------------------------------------------------------- */
-
-static bool all_bounded(const qsr_sifting *s)
-{
-    for (size_t r = 0; r < s->rows; r++)
-        if (isnan(s->bounds.scale[r])) return false;
-    return true;
+    sift(s, &(sift_rule){.threshold = threshold, .scalar = scalar}, code);
 }
 
 void qsr_sift_candidates(qsr_sifting *s, float floor, qsr_code *code)
 {
-    size_t d_sae = s->p->d_sae, n = 0;
-    bool bounded = all_bounded(s);
-    s->count.rows += s->rows;
-    if (!bounded) {
-        qsr_product_all(s->product, s->xc, s->rows, s->p->encoder_bias ? s->p->b_enc : NULL, s->scratch, s->upper, d_sae);
-        s->count.full += s->rows;
-    }
-    code->rows = s->rows;
-    code->row_begin[0] = 0;
-    for (size_t r = 0; r < s->rows; r++) {
-        float twice = bounded ? 2 * s->bounds.scale[r] : 0;
-        size_t count = qsr_select_reaching(s->upper + r * d_sae, d_sae, floor, d_sae + QSR_SELECT_LANES, code->latent + n,
-                                           code->value + n);
-        for (size_t e = n; e < n + count; e++)
-            code->plane[0][e] = bounded ? code->value[e] - twice * s->bounds.m[code->latent[e]] : code->value[e];
-        code->row_begin[r + 1] = n += count;
-    }
+    sift(s, &(sift_rule){.scalar = floor, .as_bounds = true}, code);
 }

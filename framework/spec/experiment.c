@@ -6,7 +6,7 @@
 
 static const char *const normalize_choices[] = {"token", "none", "dataset", NULL};
 static const char *const bias_choices[] = {"auto", "true", "false", NULL};
-static const char *const screen_choices[] = {"auto", "off", "bf16", NULL};
+static const char *const screen_choices[] = {"auto", "off", "bf16", "int8", NULL};
 static const char *const init_choices[] = {"tied", "released", NULL};
 static const char *const b_dec_choices[] = {"mean", "zero", "geometric_median", NULL};
 static const char *const norm_choices[] = {"after_step", "before_step", "none", NULL};
@@ -56,9 +56,9 @@ static const qsr_option sae_options[] = {
                     "init_scale and b_dec_init",
             .flags = QSR_OPT_OPTIONAL | QSR_OPT_PATH),
     QSR_OPT(qsr_sae_options, screen,
-            .help = "bf16: for activations that keep few latents, a product in bfloat16 with proven bounds leaves few "
-                    "pre-activations to compute, and the results are the same; needs AVX512-BF16; auto: where the processor has it "
-                    "and k is at most d_sae/64",
+            .help = "for activations that keep few latents: a product in 8-bit integers (int8, AVX512-VNNI) or bfloat16 (bf16, "
+                    "AVX512-BF16) with proven bounds leaves few pre-activations to compute, and the results are the same; auto: where "
+                    "the processor has one and k is at most d_sae/64, int8 for rows of up to 4,096 columns",
             .flags = QSR_OPT_NO_ID, .choices = screen_choices, .def = "auto"),
 };
 

@@ -51,7 +51,7 @@ typedef struct {
     double init_scale;        /* factor on W_enc after init, 1 by default */
     const char *b_dec_init;   /* mean | zero | geometric_median */
     const char *init_from;    /* resolved path of a safetensors file, or NULL */
-    const char *screen;       /* auto | off | bf16 */
+    const char *screen;       /* auto | off | bf16 | int8 */
 } qsr_sae_options;
 
 typedef struct {

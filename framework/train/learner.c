@@ -90,7 +90,7 @@ static bool losses_want_norms(const qsr_spec *spec)
 static qsr_status create_work(qsr_learner *l, qsr_error *e)
 {
     size_t threads = qsr_min_size(qsr_pool_threads(l->pool), l->n_blocks), block = l->block_rows * l->d_in;
-    uint32_t planes = l->by_host ? l->sae.screened : l->sae.ops->planes; /* a lower bound beside the upper one */
+    uint32_t planes = l->by_host ? l->sae.sieve.on : l->sae.ops->planes; /* a lower bound beside the upper one */
     qsr_status status = QSR_OK;
     l->lanes = qsr_xcalloc(qsr_pool_threads(l->pool), sizeof *l->lanes);
     for (; !status && l->n_lanes < qsr_pool_threads(l->pool); l->n_lanes++)
@@ -192,11 +192,7 @@ static void free_buffers(qsr_learner *l)
 qsr_sift_count qsr_learner_sifted(const qsr_learner *l)
 {
     qsr_sift_count sum = {0};
-    for (size_t i = 0; i < l->n_lanes; i++) {
-        sum.rows += l->lanes[i].encoder.sifted.rows;
-        sum.full += l->lanes[i].encoder.sifted.full;
-        sum.pairs += l->lanes[i].encoder.sifted.pairs;
-    }
+    for (size_t i = 0; i < l->n_lanes; i++) qsr_sift_count_add(&sum, &l->lanes[i].encoder.sifted);
     return sum;
 }
 

@@ -13,7 +13,7 @@ static void begin_by_host(qsr_pruning *p, float guess)
     const qsr_learner *l = p->learner;
     p->limit = SIZE_MAX;
     qsr_mul_size(l->sae.rule[QSR_TRAIN].k, l->batch, &p->limit);
-    if (l->sae.screened) p->a = qsr_screen_flushed(l->d_in);
+    if (l->sae.sieve.on) p->a = qsr_screen_flushed(l->d_in);
     p->guess = guess;
     p->guessed = guess > 0;
     p->floor = p->guessed ? guess : -4 * p->a;

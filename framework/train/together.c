@@ -89,8 +89,8 @@ static void find_values(qsr_learner *l, size_t block, qsr_code *code, qsr_encode
 {
     const qsr_params *p = &l->sae.params;
     const float *bias = p->encoder_bias ? p->b_enc : NULL;
-    bool all = entries_of(code) > code->rows * qsr_sift_room(p->d_sae);
-    float *xc = work->again;
+    bool all = entries_of(code) > code->rows * qsr_sift_most(p->d_sae);
+    float *xc = work->sift.again;
     qsr_sae_centre(&l->sae, l->x + block * l->block_rows * l->d_in, code->rows, xc);
     if (all) qsr_product_all(&l->sae.packed, xc, code->rows, bias, work->scratch, work->pre, p->d_sae);
     for (size_t r = 0; r < code->rows; r++) {

@@ -146,21 +146,32 @@ static void the_host_keeps_what_the_plugin_would(void **state)
     compare_host(true, "off");
 }
 
+static const char *const screens[] = {"off", "bf16", "int8"};
+enum { SCREENS = 3 };
+
+static bool possible(int screen)
+{
+    return screen == 0 || qsr_screen_tiles_get(screen == 1 ? QSR_SCREEN_BF16 : QSR_SCREEN_INT8);
+}
+
 static void also_from_bounds(void **state)
 {
     (void)state;
-    if (!qsr_screen_tiles_get()) skip();
-    compare_host(false, "bf16");
-    compare_host(true, "bf16");
+    if (!possible(1) && !possible(2)) skip();
+    for (int s = 1; s < SCREENS; s++) {
+        if (!possible(s)) continue;
+        compare_host(false, screens[s]);
+        compare_host(true, screens[s]);
+    }
 }
 
 /* Batches whose threshold falls far below the one before, whatever was guessed, and batches with fewer positive values than may stay. */
 static void guesses_do_not_show(void **state)
 {
     (void)state;
-    static const char *const screens[] = {"off", "bf16"};
     float raw[BATCH * D], first[BATCH * D];
-    for (int s = 0; s < (qsr_screen_tiles_get() ? 2 : 1); s++) {
+    for (int s = 0; s < SCREENS; s++) {
+        if (!possible(s)) continue;
         qsr_spec *spec = spec_with(screens[s]);
         qsr_learner *guessing = make_learner(spec, 2, false, true, true);
         for (size_t t = 0; t < 6; t++) {
@@ -213,8 +224,8 @@ static void near_ties_go_by_double(void **state)
 {
     (void)state;
     static exact_entry all[BATCH * D_SAE];
-    static const char *const screens[] = {"off", "bf16"};
-    for (int s = 0; s < (qsr_screen_tiles_get() ? 2 : 1); s++) {
+    for (int s = 0; s < SCREENS; s++) {
+        if (!possible(s)) continue;
         qsr_spec *spec = spec_with(screens[s]);
         qsr_learner *l = make_learner(spec, 2, true, true, true);
         float raw[BATCH * D];
