@@ -45,18 +45,50 @@ static size_t entries_held(const qsr_spec *spec, size_t kept, size_t waiting, si
     return qsr_max_size(wait, at_work * (all ? half : kept));
 }
 
-enum { ENTRY_BYTES = 30 }; /* latent, value, their gradients, the same in latent order, some room */
+/* What losses look at in the last batch, when latents may have been silent for longest: entries that are kept of each row while they
+ * wait for it, and entries of their own codes. A loss that cannot be asked counts as one that looks at nothing. */
+static size_t entries_looked_at(const qsr_spec *spec, size_t d_in, const qsr_block *block, size_t *ret_own)
+{
+    size_t d_sae = (size_t)spec->sae.d_sae, batch = (size_t)spec->train.batch, named = 0;
+    const qsr_loss_ops *ops = block->plugin->ops;
+    qsr_shape shape = {.struct_size = sizeof shape, .d_in = d_in, .d_sae = d_sae, .batch_rows = batch,
+                       .dead_after = spec->train.dead_after};
+    qsr_made *made = NULL;
+    if (!ops->outlook || qsr_made_create(block->plugin, &shape, block->values, spec->seed, NULL, &made, NULL)) return 0;
+    uint8_t *latents = qsr_xcalloc(d_sae, 1);
+    uint64_t *silent = qsr_xcalloc(d_sae, sizeof *silent), steps = qsr_training_steps(&spec->train);
+    for (size_t j = 0; j < d_sae; j++) silent[j] = steps ? (steps - 1) * batch : 0;
+    qsr_loss_outlook ask = {.struct_size = sizeof ask, .rows = batch, .d_sae = d_sae, .silent = silent, .latents = latents};
+    bool asks = qsr_made_finish(made, ops->outlook(made->instance, &ask), NULL) == QSR_OK;
+    for (size_t j = 0; asks && j < d_sae; j++) named += latents[j] != 0;
+    free(latents);
+    free(silent);
+    qsr_made_free(made);
+    *ret_own = batch * qsr_min_size(ask.k, named);
+    return batch * qsr_outlook_room(d_in, qsr_min_size(ask.k, named), named);
+}
+
+enum {
+    ENTRY_BYTES = 30, /* latent, value, their gradients, the same in latent order, some room */
+    LOOK_BYTES = 8    /* latent and value */
+};
 
 /* Weights, gradients and two moments, and the packed encoder; the batch thrice (raw, x, xhat), and what of it waits for the weight
- * gradients, with its codes; per thread a block of pre-activations and of codes. */
+ * gradients, with its codes; per thread a block of pre-activations and of codes; pre-activations kept for losses. */
 size_t qsr_plan_cell_bytes(const qsr_spec *spec, size_t d_in, unsigned threads)
 {
     size_t d_sae = (size_t)spec->sae.d_sae, batch = (size_t)spec->train.batch, kept = qsr_plan_kept(spec, d_in);
     if (d_in == 0) d_in = qsr_max_size(d_sae / 8, 1);
     size_t rows = qsr_block_rows(batch);
     size_t waiting = qsr_min_size(batch, qsr_max_size(threads, QSR_BLOCKS_IN_FLIGHT) * rows);
+    size_t entries = entries_held(spec, kept, waiting, qsr_min_size(batch, threads * rows)), looked_at = 0;
+    for (size_t i = 0; i < spec->n_losses; i++) {
+        size_t own = 0;
+        looked_at += entries_looked_at(spec, d_in, &spec->losses[i], &own);
+        entries = qsr_max_size(entries, qsr_min_size(QSR_WAITING_ENTRIES, own));
+    }
     return 9 * d_in * d_sae * sizeof(float) + (3 * batch + 2 * waiting) * d_in * sizeof(float) + threads * rows * d_sae * 8 +
-           entries_held(spec, kept, waiting, qsr_min_size(batch, threads * rows)) * ENTRY_BYTES;
+           entries * ENTRY_BYTES + looked_at * LOOK_BYTES;
 }
 
 /* d_in of each cell, from one opening of its dataset per stream; 0 where that fails (the group will say why). */

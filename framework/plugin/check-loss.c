@@ -102,6 +102,45 @@ static qsr_status test_adds(const qsr_check *c, qsr_error *e)
     return status;
 }
 
+/* ---- outlook */
+
+/* The same answer twice, and then nothing else is asked for, though latents that had long been silent fired in the batch. */
+static qsr_status keep_to_outlook(const qsr_made *made, qsr_world *w, qsr_loss_outlook *first, qsr_loss_outlook *second, qsr_error *e)
+{
+    qsr_status status = qsr_world_outlook(made, w, first, e);
+    if (status < 0) return status;
+    if (qsr_world_outlook(made, w, second, e) != status || first->k != second->k ||
+        memcmp(first->latents, second->latents, w->d_sae) != 0)
+        return qsr_fail(e, QSR_E_INTERNAL, "outlook() answers the same question in two ways");
+    if (status == QSR_END) memset(first->latents, 0, w->d_sae);
+    w->outlook = first;
+    status = qsr_world_batch(made, w, e);
+    if (status) return status < 0 ? status : qsr_fail(e, QSR_E_UNSUPPORTED, "batch() has nothing to add to a batch with dead latents");
+    qsr_outcome o;
+    status = run(made, w, w->rows, 0, &o, e);
+    qsr_outcome_free(&o);
+    return status;
+}
+
+static qsr_status test_outlook(const qsr_check *c, qsr_error *e)
+{
+    if (!((const qsr_loss_ops *)c->plugin->ops)->outlook)
+        return qsr_fail(e, QSR_END, "none: what encode_top is asked for, if anything, is computed then");
+    qsr_made *made;
+    qsr_status status = qsr_check_make(c, c->one, &made, e);
+    if (status) return status;
+    qsr_world w = qsr_world_make(c);
+    qsr_loss_outlook first = {.latents = qsr_guard_new(w.d_sae, 1)}, second = {.latents = qsr_guard_new(w.d_sae, 1)};
+    uint8_t *latents[] = {first.latents, second.latents};
+    if (qsr_world_after_batch(made)) status = keep_to_outlook(made, &w, &first, &second, e);
+    else status = qsr_fail(e, QSR_END, "not asked for: no QSR_LOSS_AFTER_BATCH");
+    for (size_t i = 0; i < 2; i++)
+        if (!qsr_guard_free(latents[i])) status = qsr_fail(e, QSR_E_INTERNAL, "outlook() wrote outside of latents[d_sae]");
+    qsr_world_free(&w);
+    qsr_made_free(made);
+    return status;
+}
+
 /* ---- determinism and rows */
 
 static qsr_status same_outcome(const qsr_world *w, const qsr_outcome *a, const qsr_outcome *b, const char *what,
@@ -401,6 +440,7 @@ void qsr_check_loss(const qsr_check *c)
     qsr_check_run(c, "1 and 4 threads", test_threads);
     qsr_check_run(c, "rows", test_rows);
     qsr_check_run(c, "moves", test_moves);
+    qsr_check_run(c, "outlook", test_outlook);
     if (c->plugin->caps & QSR_CAP_GRAD_SURROGATE) {
         qsr_check_run(c, "gradient", test_surrogate);
         return;

@@ -140,6 +140,21 @@ static void encode_row(struct look *l, qsr_code *code, size_t r, const uint32_t 
     free(index);
 }
 
+static qsr_status check_foreseen(const struct look *l, const uint32_t *latents, size_t n, size_t k)
+{
+    const qsr_loss_outlook *o = l->world->outlook;
+    size_t named = 0;
+    if (!o) return QSR_OK;
+    for (size_t i = 0; i < n; i++)
+        if (!o->latents[latents[i]])
+            return qsr_fail(l->e, QSR_E_INTERNAL, "encode_top got latent %u, which outlook() did not name", (unsigned)latents[i]);
+    for (size_t j = 0; j < l->world->d_sae; j++) named += o->latents[j];
+    k = qsr_min_size(k, n);
+    return k <= qsr_min_size(o->k, named)
+               ? QSR_OK
+               : qsr_fail(l->e, QSR_E_INTERNAL, "encode_top was asked for %zu latents of a row, and outlook() said %zu", k, o->k);
+}
+
 static qsr_status encode_top(const qsr_view *view, const uint32_t *latents, size_t n, size_t k, const qsr_code **ret_code)
 {
     struct look *l = view->ctx;
@@ -147,6 +162,8 @@ static qsr_status encode_top(const qsr_view *view, const uint32_t *latents, size
         if (latents[i] >= l->world->d_sae || (i && latents[i] <= latents[i - 1]))
             return qsr_fail(l->e, QSR_E_INTERNAL, "encode_top got latent %u at %zu: they must ascend and be below d_sae",
                             (unsigned)latents[i], i);
+    qsr_status status = check_foreseen(l, latents, n, k);
+    if (status) return status;
     if (l->n_made == MADE_LIMIT)
         return qsr_fail(l->e, QSR_E_INTERNAL, "encode_top was called more than %d times", MADE_LIMIT);
     qsr_code *code = l->made[l->n_made++] = qsr_guard_code(l->own->rows, l->world->d_sae, 0);
@@ -229,7 +246,37 @@ static uint64_t needs(const qsr_made *made)
     return ops->needs ? ops->needs(made->instance) & made->plugin->needs : made->plugin->needs;
 }
 
+bool qsr_world_after_batch(const qsr_made *made) { return traits(made) & QSR_LOSS_AFTER_BATCH; }
+
 bool qsr_world_view_only(const qsr_made *made) { return traits(made) & QSR_LOSS_VIEW_ONLY; }
+
+/* Counters from which the batch makes those of the world: of those that fired in it, some had been silent for long. */
+static uint64_t *silent_before(const qsr_world *w)
+{
+    uint64_t *before = qsr_guard_new(w->d_sae, sizeof *before);
+    for (size_t j = 0; j < w->d_sae; j++)
+        before[j] = w->silent[j] >= w->rows ? w->silent[j] - w->rows : j % 3 ? 7 : (uint64_t)1 << 60;
+    return before;
+}
+
+qsr_status qsr_world_outlook(const qsr_made *made, const qsr_world *w, qsr_loss_outlook *ret, qsr_error *e)
+{
+    const qsr_loss_ops *ops = made->plugin->ops;
+    uint64_t *before = silent_before(w), sum = qsr_checksum(before, w->d_sae * sizeof *before);
+    *ret = (qsr_loss_outlook){.struct_size = sizeof *ret, .rows = w->rows, .d_sae = w->d_sae, .latents = ret->latents,
+                              .silent = needs(made) & QSR_NEED_SILENT ? before : NULL};
+    qsr_made_serial(made);
+    qsr_status status = qsr_made_finish(made, ops->outlook(made->instance, ret), e);
+    for (size_t j = 0; status == QSR_OK && j < w->d_sae; j++)
+        if (ret->latents[j] > 1)
+            status = qsr_fail(e, QSR_E_INTERNAL, "outlook() wrote %u for latent %zu, where only 0 and 1 mean something",
+                              ret->latents[j], j);
+    bool changed = qsr_checksum(before, w->d_sae * sizeof *before) != sum;
+    ret->silent = NULL;
+    if (!qsr_guard_free(before) || (status >= 0 && changed))
+        return qsr_fail(e, QSR_E_INTERNAL, "outlook() changed its inputs, which are the host's");
+    return status;
+}
 
 qsr_status qsr_world_batch(const qsr_made *made, const qsr_world *w, qsr_error *e)
 {

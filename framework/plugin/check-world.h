@@ -16,6 +16,7 @@ typedef struct {
     uint64_t *silent; /* [d_sae] */
     uint8_t *support; /* [rows][d_sae]: the code, also with entries of value 0 */
     float *value;     /* [rows][d_sae] */
+    const qsr_loss_outlook *outlook; /* what encode_top may be asked for; NULL: anything */
 } qsr_world;
 
 qsr_world qsr_world_make(const qsr_check *);
@@ -34,10 +35,13 @@ typedef struct {
 qsr_outcome qsr_outcome_make(const qsr_world *);
 void qsr_outcome_free(qsr_outcome *);
 
+/* outlook() before the batch, into ret->latents[d_sae], which are 0. QSR_END: none. */
+qsr_status qsr_world_outlook(const qsr_made *, const qsr_world *, qsr_loss_outlook *ret, qsr_error *e);
 /* batch(), where the instance has that trait, on the whole world. QSR_END: nothing to add. */
 qsr_status qsr_world_batch(const qsr_made *, const qsr_world *, qsr_error *e);
 /* rows() on the rows [begin, end); buffers start at `start`, which is taken off again; results are added to *to. */
 qsr_status qsr_world_rows(const qsr_made *, const qsr_world *, size_t begin, size_t end, float start, qsr_outcome *to,
                           qsr_error *e);
+bool qsr_world_after_batch(const qsr_made *);
 bool qsr_world_view_only(const qsr_made *);
 #endif

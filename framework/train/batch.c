@@ -25,6 +25,9 @@ static size_t rows_of(const qsr_learner *l, size_t block)
     return qsr_min_size(l->block_rows, l->batch - block * l->block_rows);
 }
 
+/* Whether an encode leaves pre-activations behind: where codes come from bounds there are none. */
+static bool has_pre(const qsr_learner *l) { return !(l->by_host ? l->sae.sieve.on : qsr_sae_sifts(&l->sae, QSR_TRAIN)); }
+
 static const float *rows_at(const qsr_learner *l, const float *matrix, const qsr_block_work *b)
 {
     return matrix + b->row0 * l->d_in;
@@ -64,6 +67,8 @@ static qsr_status encode(batch_run *run, size_t block, qsr_block_work *b, qsr_er
     qsr_status status = qsr_sae_encode(&l->sae, QSR_TRAIN, b->xc, b->rows, b->row0, l->batch, &b->lane->encoder, &b->lane->code, e);
     qsr_stopwatch_lap(&b->watch, QSR_PHASE_ENCODE);
     if (!status) status = qsr_code_assign(&b->lane->code, &b->own, e);
+    for (size_t i = 0; !status && i < l->n_losses; i++)
+        if (l->losses[i].outlook.active) status = qsr_outlook_keep(&l->losses[i].outlook, block, b->lane->encoder.pre, b->rows, e);
     qsr_stopwatch_lap(&b->watch, QSR_PHASE_SELECT);
     b->watch.seconds[QSR_PHASE_ENCODE] -= b->lane->encoder.selecting;
     b->watch.seconds[QSR_PHASE_SELECT] += b->lane->encoder.selecting;
@@ -81,7 +86,8 @@ static bool runs_now(const qsr_learner_loss *loss, bool late)
 static qsr_status judge_with(qsr_learner *l, qsr_learner_loss *loss, size_t block, qsr_block_work *b, bool late, bool fresh,
                              qsr_error *e)
 {
-    qsr_view_work view_work = {.sae = &l->sae, .block = b, .pre_is_fresh = fresh && !qsr_sae_sifts(&l->sae, QSR_TRAIN)};
+    qsr_view_work view_work = {.sae = &l->sae, .block = b, .pre_is_fresh = fresh && has_pre(l),
+                               .outlook = &loss->outlook, .number = block};
     qsr_view view = qsr_view_make(&view_work);
     qsr_loss_rows in = {.struct_size = sizeof in, .rows = b->rows, .d_in = l->d_in, .d_sae = l->d_sae, .row0 = b->row0,
                         .batch_rows = l->batch, .x = rows_at(l, l->x, b), .xhat = rows_at(l, l->xhat, b),
@@ -245,7 +251,9 @@ static size_t blocks_together(const batch_run *run, bool gradients)
     if (!gradients) return threads;
     double per_row = run->late ? LATE_ENTRIES : l->report.l0 > 0 ? l->report.l0 : (double)l->d_sae;
     double blocks = QSR_WAITING_ENTRIES / (per_row * (double)l->block_rows);
-    return blocks <= (double)threads ? threads : blocks >= (double)l->n_work ? l->n_work : (size_t)blocks;
+    if (blocks >= (double)l->n_work) return l->n_work;
+    size_t groups = qsr_div_up(l->n_blocks, blocks > 1 ? (size_t)blocks : 1); /* of nearly equal size: threads wait for the last */
+    return qsr_min_size(l->n_work, qsr_round_up(qsr_div_up(l->n_blocks, groups), threads));
 }
 
 /* All blocks of the batch, some in flight together; weight gradients after each group. */
@@ -316,6 +324,18 @@ static qsr_status ask_losses(qsr_learner *l, bool *ret_late, qsr_error *e)
     return QSR_OK;
 }
 
+static qsr_status ask_outlooks(qsr_learner *l, qsr_error *e)
+{
+    for (size_t i = 0; i < l->n_losses && has_pre(l); i++) {
+        qsr_learner_loss *loss = &l->losses[i];
+        if (!(loss->traits & QSR_LOSS_AFTER_BATCH) || !loss->ops->outlook) continue;
+        qsr_status status = qsr_outlook_ask(&loss->outlook, loss->made, loss->ops, l->d_in, l->batch, l->block_rows,
+                                            loss->needs & QSR_NEED_SILENT ? l->silent : NULL, l->d_sae, e);
+        if (status) return qsr_context(e, "losses.%s", loss->name);
+    }
+    return QSR_OK;
+}
+
 static void begin(qsr_learner *l)
 {
     memset(l->fired, 0, l->d_sae);
@@ -378,7 +398,8 @@ qsr_status qsr_batch_run(qsr_learner *l, qsr_error *e)
 {
     begin(l);
     bool late = false;
-    qsr_status status = run_forward(l, e);
+    qsr_status status = ask_outlooks(l, e);
+    if (!status) status = run_forward(l, e);
     if (!status) {
         count_silence(l);
         status = ask_losses(l, &late, e);

@@ -185,6 +185,7 @@ static void free_buffers(qsr_learner *l)
         qsr_block_free(*rows[i]);
         *rows[i] = NULL;
     }
+    for (size_t i = 0; i < l->n_losses; i++) qsr_outlook_free(&l->losses[i].outlook);
     qsr_gradient_free(&l->gradient);
     qsr_adam_free(&l->adam);
 }
@@ -201,8 +202,8 @@ void qsr_learner_retire(qsr_learner *l) { free_buffers(l); }
 void qsr_learner_free(qsr_learner *l)
 {
     if (!l) return;
-    free_losses(l);
     free_buffers(l);
+    free_losses(l);
     free(l->l0_share);
     free(l->l1_share);
     void *blocks[] = {l->fired, l->silent, l->param_before[0], l->param_before[1]};

@@ -3,6 +3,7 @@
 #ifndef QSR_TRAIN_LEARNER_H
 #define QSR_TRAIN_LEARNER_H
 #include "train/adam.h"
+#include "train/outlook.h"
 #include "train/schedule.h"
 
 typedef struct {
@@ -14,6 +15,7 @@ typedef struct {
     bool active;    /* in the current batch: batch() did not decline */
     double *share;  /* [blocks of a batch] weighted contributions */
     double value;   /* their sum */
+    qsr_outlook outlook; /* where the loss has one */
 } qsr_learner_loss;
 
 /* What a step says about itself. All over this batch alone. */

@@ -6,13 +6,12 @@
 #include "base/sizes.h"
 #include "math/select.h"
 
-/* pre-activations of chosen latents into block->encoder.pre, [rows][n]. */
-static void encode_again(const qsr_view_work *v, const uint32_t *latents, size_t n)
+/* pre-activations of chosen latents for some rows x[rows][d_in] into the lane's pre, [rows][n]. */
+static void encode_again(const qsr_view_work *v, const uint32_t *latents, size_t n, const float *x, size_t rows)
 {
     const qsr_params *p = &v->sae->params;
     qsr_encoder *encoder = &v->block->lane->encoder;
-    qsr_product_chosen(&v->sae->packed, latents, n, v->block->xc, v->block->rows, p->encoder_bias ? p->b_enc : NULL, encoder->scratch,
-                       encoder->pre, n);
+    qsr_product_chosen(&v->sae->packed, latents, n, x, rows, p->encoder_bias ? p->b_enc : NULL, encoder->scratch, encoder->pre, n);
 }
 
 static void gather_row(const float *pre, const uint32_t *latents, size_t n, float *out)
@@ -48,6 +47,100 @@ static qsr_status select_rows(const qsr_view_work *v, const uint32_t *latents, s
     return QSR_OK;
 }
 
+/* ---- from what was kept ------------------------------------------------------------------------------------------ */
+
+/* A code is put together in places of k entries per row, since the rows that must be encoded again come last. */
+typedef struct {
+    qsr_view_work *v;
+    const uint32_t *latents; /* [n] asked for */
+    size_t n, k;
+    qsr_code *code;
+    uint8_t *asked;   /* [d_sae]; NULL: all that the outlook has */
+    uint32_t *latent; /* of one row: [room] */
+    float *value;
+    uint32_t *index;  /* [k] */
+    uint32_t *again;  /* [rows] rows that need it */
+    size_t n_again;
+    float *x;         /* [n_again][d_in] */
+} kept_code;
+
+/* Row r is the k largest of values[0..n), which belong to latents[0..n). */
+static void place_row(kept_code *c, size_t r, const uint32_t *latents, const float *values, size_t n)
+{
+    size_t count = qsr_shortlist_choose(values, n, c->k, c->index);
+    for (size_t i = 0; i < count; i++) {
+        c->code->latent[r * c->k + i] = latents[c->index[i]];
+        c->code->value[r * c->k + i] = values[c->index[i]];
+    }
+    c->code->row_begin[r + 1] = count;
+}
+
+static void place_kept(kept_code *c)
+{
+    const qsr_view_work *v = c->v;
+    for (size_t r = 0; r < v->block->rows; r++) {
+        size_t n;
+        if (qsr_outlook_row(v->outlook, v->number, r, c->asked, c->k, c->latent, c->value, &n)) place_row(c, r, c->latent, c->value, n);
+        else c->again[c->n_again++] = (uint32_t)r;
+    }
+}
+
+static qsr_status place_again(kept_code *c, qsr_error *e)
+{
+    const qsr_view_work *v = c->v;
+    size_t d = v->sae->params.d_in;
+    if (!c->n_again) return QSR_OK;
+    c->x = qsr_block_raw(c->n_again, d * sizeof *c->x);
+    if (!c->x) return qsr_fail_nomem(e, "rows to encode again", c->n_again * d * sizeof *c->x);
+    for (size_t i = 0; i < c->n_again; i++) memcpy(c->x + i * d, v->block->xc + c->again[i] * d, d * sizeof *c->x);
+    encode_again(v, c->latents, c->n, c->x, c->n_again);
+    for (size_t i = 0; i < c->n_again; i++) place_row(c, c->again[i], c->latents, v->block->lane->encoder.pre + i * c->n, c->n);
+    return QSR_OK;
+}
+
+/* row_begin[r + 1] holds the sizes of rows until here. */
+static void move_together(const kept_code *c)
+{
+    qsr_code *code = c->code;
+    size_t at = 0;
+    for (size_t r = 0; r < code->rows; r++) {
+        size_t n = code->row_begin[r + 1];
+        memmove(code->latent + at, code->latent + r * c->k, n * sizeof *code->latent);
+        memmove(code->value + at, code->value + r * c->k, n * sizeof *code->value);
+        code->row_begin[r + 1] = at += n;
+    }
+}
+
+static bool allocate_kept(kept_code *c)
+{
+    const qsr_outlook *o = c->v->outlook;
+    c->latent = qsr_block_raw(o->room, sizeof *c->latent);
+    c->value = qsr_block_raw(o->room, sizeof *c->value);
+    c->index = qsr_block_raw(c->k, sizeof *c->index);
+    c->again = qsr_block_raw(c->v->block->rows, sizeof *c->again);
+    if (!c->latent || !c->value || !c->index || !c->again) return false;
+    if (c->n == o->places.n) return true;
+    c->asked = qsr_block_alloc(o->d_sae, 1);
+    for (size_t i = 0; c->asked && i < c->n; i++) c->asked[c->latents[i]] = 1;
+    return c->asked != NULL;
+}
+
+static qsr_status take_kept(qsr_view_work *v, const uint32_t *latents, size_t n, size_t k, qsr_code *code, qsr_error *e)
+{
+    kept_code c = {.v = v, .latents = latents, .n = n, .k = k, .code = code};
+    qsr_status status = allocate_kept(&c) ? QSR_OK : qsr_fail_nomem(e, "selecting among latents", v->outlook->room * 8);
+    if (!status) {
+        place_kept(&c);
+        status = place_again(&c, e);
+    }
+    if (!status) move_together(&c);
+    void *blocks[] = {c.asked, c.latent, c.value, c.index, c.again, c.x};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) qsr_block_free(blocks[i]);
+    return status;
+}
+
+/* ---- */
+
 static qsr_status encode_top(const qsr_view *view, const uint32_t *latents, size_t n, size_t k, const qsr_code **ret_code)
 {
     qsr_view_work *v = view->ctx;
@@ -58,10 +151,11 @@ static qsr_status encode_top(const qsr_view *view, const uint32_t *latents, size
     qsr_status status = qsr_code_alloc(b->rows, v->sae->params.d_sae, b->rows * k, 0, code, &v->error);
     if (status) return status;
     b->n_made++;
-    if (!v->pre_is_fresh && n) encode_again(v, latents, n);
-    if (n) status = select_rows(v, latents, n, k, code, &v->error);
     *ret_code = code;
-    return status;
+    if (n == 0) return QSR_OK;
+    if (!v->pre_is_fresh && v->outlook && qsr_outlook_covers(v->outlook, latents, n, k)) return take_kept(v, latents, n, k, code, &v->error);
+    if (!v->pre_is_fresh) encode_again(v, latents, n, b->xc, b->rows);
+    return select_rows(v, latents, n, k, code, &v->error);
 }
 
 static qsr_status decode(const qsr_view *view, const qsr_code *code, uint32_t begin, uint32_t end, bool bias, float *out)

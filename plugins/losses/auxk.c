@@ -78,6 +78,19 @@ static qsr_status set_denominator(qsr_instance *self, const qsr_loss_batch *in)
     return QSR_OK;
 }
 
+/* Whoever is dead after the batch was silent in it, and would have been dead whatever the others did. */
+static qsr_status outlook(const qsr_instance *self, qsr_loss_outlook *out)
+{
+    size_t n = 0;
+    for (size_t j = 0; j < out->d_sae; j++) {
+        const uint64_t silent = out->silent[j];
+        out->latents[j] = silent >= self->dead_after || self->dead_after - silent <= out->rows;
+        n += out->latents[j];
+    }
+    out->k = self->k < n ? self->k : n;
+    return n ? QSR_OK : QSR_END;
+}
+
 static qsr_status batch(qsr_instance *self, const qsr_loss_batch *in)
 {
     self->n_dead = 0;
@@ -171,7 +184,7 @@ static const qsr_option options_table[] = {
             .choices = normalisations),
 };
 
-static const qsr_loss_ops ops = {.struct_size = sizeof ops, .traits = traits, .batch = batch, .rows = rows};
+static const qsr_loss_ops ops = {.struct_size = sizeof ops, .traits = traits, .batch = batch, .rows = rows, .outlook = outlook};
 
 static const qsr_plugin plugin = {
     .abi = QSR_ABI(QSR_LOSS),

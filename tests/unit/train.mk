@@ -39,3 +39,6 @@ tests_unit_lab_test_run_SOURCES = tests/unit/lab/test_run.c $(BENCH)
 
 check_PROGRAMS += tests/unit/train/test_promises
 tests_unit_train_test_promises_SOURCES = tests/unit/train/test_promises.c $(BENCH)
+
+check_PROGRAMS += tests/unit/train/test_outlook
+tests_unit_train_test_outlook_SOURCES = tests/unit/train/test_outlook.c $(BENCH)

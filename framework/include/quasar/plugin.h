@@ -344,6 +344,16 @@ typedef struct {
     const uint64_t *silent;  /* [d_sae] tokens since f != 0, this batch included; SILENT */
 } qsr_loss_batch;
 
+/* What rows() may ask encode_top for in a batch that has yet to run. (Minor 1.) */
+typedef struct {
+    uint32_t struct_size, reserved;
+    size_t rows, d_sae;      /* of the batch */
+    const uint64_t *silent;  /* [d_sae] tokens since f != 0 before this batch: it adds `rows` to those of latents that stay silent in
+                                it, and makes the others 0; SILENT */
+    uint8_t *latents;        /* [d_sae] out: 1 for each latent that encode_top may be asked for; all 0 on entry */
+    size_t k;                /* out: the largest k it may be asked for; 0 on entry */
+} qsr_loss_outlook;
+
 enum {
     QSR_LOSS_AFTER_BATCH = 1 << 0, /* rows() wants the whole batch decoded first, and batch() called */
     QSR_LOSS_VIEW_ONLY = 1 << 1    /* with AFTER_BATCH: gradients go through view->backward only, so that the host need not
@@ -362,6 +372,11 @@ typedef struct {
     /* [any] The QSR_NEED_* bits that this instance wants with its options, a subset of the plugin's `needs`; the others are
      * NULL. NULL: all of the plugin's. */
     uint64_t (*needs)(const qsr_instance *);
+    /* [step] AFTER_BATCH only, before each batch: among which latents, and how many of them, rows() will ask encode_top. The host can
+     * then keep their largest pre-activations while it has them; what was not named here is computed once more, by an encoder product
+     * over all latents asked for. The choice must cover whatever the batch brings: latents that may be dead after it are those that are
+     * if they stay silent. QSR_END: none in this batch. NULL: not known. (Minor 1.) */
+    qsr_status (*outlook)(const qsr_instance *, qsr_loss_outlook *);
 } qsr_loss_ops;
 
 /* ---- datasets ---------------------------------------------------------------------------------------------------- */

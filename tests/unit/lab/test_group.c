@@ -197,6 +197,27 @@ static void threads_hold_dense_codes_of_their_own(void **state)
     qsr_spec_free(sparse);
 }
 
+/* What is kept for auxk is counted where latents can be dead before training ends: 5 of them, and some in reserve. */
+static void what_losses_look_at_is_held(void **state)
+{
+    (void)state;
+    static const struct {
+        int tokens;
+        const char *k;
+        size_t kept;
+    } cases[] = {{800, "5", 0}, {1050, "5", 5 + 32 + 16}, {1050, "12", 12 + 33 + 17}, {1050, "13", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qsr_spec *spec[2];
+        for (int with = 0; with < 2; with++)
+            spec[with] = bench_spec("name: look\ndataset: {plugin: synthetic, d_in: 12}\nactivation: {plugin: topk, k: 20}\n"
+                                    "losses: {mse: {}, auxk: {k: %s, dead_after: %s}}\nsae: {d_sae: 300}\n"
+                                    "train: {tokens: %d, batch: 50}\n",
+                                    cases[i].k, with ? "1000" : "1_000_000", cases[i].tokens);
+        assert_int_equal(qsr_plan_cell_bytes(spec[1], 12, 1) - qsr_plan_cell_bytes(spec[0], 12, 1), 50 * 8 * cases[i].kept);
+        for (int with = 0; with < 2; with++) qsr_spec_free(spec[with]);
+    }
+}
+
 /* Measured by `quasar bench` with full products, in products of the batch. */
 static void steps_cost_what_was_measured(void **state)
 {
@@ -231,6 +252,7 @@ int main(void)
         cmocka_unit_test(memory_is_that_of_cells_and_one_window_per_tap),
         cmocka_unit_test(a_rule_says_how_many_latents_are_kept),
         cmocka_unit_test(threads_hold_dense_codes_of_their_own),
+        cmocka_unit_test(what_losses_look_at_is_held),
         cmocka_unit_test(steps_cost_what_was_measured),
     };
     int failures = cmocka_run_group_tests_name("groups of cells", tests, NULL, NULL);

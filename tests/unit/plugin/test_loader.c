@@ -66,7 +66,7 @@ static void a_file_may_hold_several(void **state)
     (void)state;
     const qsr_module *module = NULL;
     assert_int_equal(qsr_module_load(fixture(&arena, "losses"), &module, NULL), QSR_OK);
-    assert_int_equal(module->count, 6);
+    assert_int_equal(module->count, 11);
     assert_string_equal(module->plugins[1]->name, "overwrites");
 }
 
