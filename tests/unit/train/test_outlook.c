@@ -229,7 +229,7 @@ static void what_is_kept_does_not_show(void **state)
     (void)state;
     for (size_t i = 0; i < CASES; i++) {
         const outlook_case *c = &cases[i];
-        if (c->sae && strstr(c->sae, "bf16") && !qsr_screen_tiles_get()) continue;
+        if (c->sae && strstr(c->sae, "bf16") && !qsr_screen_tiles_get(QSR_SCREEN_BF16)) continue;
         qsr_spec *spec = spec_of(c);
         qsr_learner *plain = learner_of(c, spec, 1, false), *ahead = learner_of(c, spec, 2, true);
         ways w = {0};
@@ -253,7 +253,7 @@ static void nor_do_threads(void **state)
     (void)state;
     for (size_t i = 0; i < CASES; i++) {
         const outlook_case *c = &cases[i];
-        if (c->sae && strstr(c->sae, "bf16") && !qsr_screen_tiles_get()) continue;
+        if (c->sae && strstr(c->sae, "bf16") && !qsr_screen_tiles_get(QSR_SCREEN_BF16)) continue;
         qsr_spec *spec = spec_of(c);
         qsr_learner *l[] = {learner_of(c, spec, 1, true), learner_of(c, spec, 3, true)};
         for (size_t t = 0; t < STEPS; t++) {
