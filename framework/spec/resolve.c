@@ -263,6 +263,14 @@ static const char *hint_deeper(resolver *r, const block *b, const char *key)
     return NULL;
 }
 
+/* "{k:32}" is one word to YAML, a key without a value. */
+static const char *hint_glued(resolver *r, const qsr_entry *entry)
+{
+    const char *colon = strchr(entry->key, ':');
+    if (!colon || colon == entry->key || !colon[1] || !qsr_node_is_null(qsr_node_plain(entry->value))) return NULL;
+    return qsr_arena_printf(r->arena, "a blank belongs after the colon: '%.*s: %s'", (int)(colon - entry->key), entry->key, colon + 1);
+}
+
 static void report_unknown(resolver *r, const block *b, const qsr_entry *entry, const char *prefix, const char *name,
                            const char *path)
 {
@@ -270,7 +278,8 @@ static void report_unknown(resolver *r, const block *b, const qsr_entry *entry, 
         r->problems->dropped++;
         return;
     }
-    const char *hint = hint_replaced(r, b, name);
+    const char *hint = hint_glued(r, entry);
+    if (!hint) hint = hint_replaced(r, b, name);
     const char *near = hint ? NULL : qsr_nearest(entry->key, words_below(r, b, prefix));
     if (!hint && !near && !prefix[0]) near = qsr_nearest(entry->key, b->read);
     if (near) hint = qsr_arena_printf(r->arena, "did you mean '%s'?", near);
@@ -314,7 +323,7 @@ static void walk(resolver *r, block *b, const qsr_node *map, const char *prefix)
         const char *const *below = t ? NULL : words_below(r, b, name);
         if (t)
             store(r, t, index, entry, path);
-        else if (!below && b->lenient)
+        else if (!below && b->lenient && !hint_glued(r, entry))
             continue;
         else if (!below)
             report_unknown(r, b, entry, prefix, name, path);

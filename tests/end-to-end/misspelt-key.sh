@@ -57,3 +57,8 @@ said err "(did you mean 'tokens'?)"
 expect 2 run no-such-file.yaml --out made
 said err "no-such-file.yaml"
 [ "$(echo *)" = "bad.yaml good.yaml" ] || fail "something was created: $(ls)"
+
+# What YAML takes for one word.
+expect 2 run good.yaml 'activation={plugin:topk, k: 2}' --out made
+said err "command line: activation.plugin:topk: unknown key"
+said err "(a blank belongs after the colon: 'plugin: topk')"
