@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 #if defined(__AVX2__)
-#include <immintrin.h>
+#include "math/compress.h"
 #endif
 
 #include "math/select.h"
@@ -103,9 +103,69 @@ static size_t reaching(const float *v, size_t n, float bound, size_t room, uint3
     return count;
 }
 
+/* ---- what is above a threshold: entries close ranks as in math/prefix-body ---- */
+
+static size_t above_some(const float *v, const float *threshold, float scalar, size_t begin, size_t end, size_t count, uint32_t *index,
+                         float *value)
+{
+    for (size_t i = begin; i < end; i++) {
+        index[count] = (uint32_t)i;
+        value[count] = v[i];
+        count += v[i] > (threshold ? threshold[i] : scalar);
+    }
+    return count;
+}
+
+#if defined(__AVX512F__)
+static inline __attribute__((always_inline)) size_t above_vectors(const float *v, const float *threshold, float scalar, size_t n,
+                                                                  uint32_t *index, float *value)
+{
+    __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    size_t count = 0;
+    for (size_t i = 0; i + LANES <= n; i += LANES) {
+        const __m512 x = _mm512_loadu_ps(v + i), bound = threshold ? _mm512_loadu_ps(threshold + i) : _mm512_set1_ps(scalar);
+        const __mmask16 mask = _mm512_cmp_ps_mask(x, bound, _CMP_GT_OQ);
+        _mm512_storeu_si512(index + count, _mm512_maskz_compress_epi32(mask, at));
+        _mm512_storeu_ps(value + count, _mm512_maskz_compress_ps(mask, x));
+        count += (size_t)__builtin_popcount(mask);
+        at = _mm512_add_epi32(at, _mm512_set1_epi32(LANES));
+    }
+    return count;
+}
+#elif defined(__AVX2__)
+static inline __attribute__((always_inline)) size_t above_vectors(const float *v, const float *threshold, float scalar, size_t n,
+                                                                  uint32_t *index, float *value)
+{
+    enum { HALF = LANES / 2 };
+    __m256i at = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    size_t count = 0;
+    for (size_t i = 0; i + HALF <= n / LANES * LANES; i += HALF) {
+        const __m256 x = _mm256_loadu_ps(v + i), bound = threshold ? _mm256_loadu_ps(threshold + i) : _mm256_set1_ps(scalar);
+        const unsigned mask = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(x, bound, _CMP_GT_OQ));
+        const __m256i from = qsr_compress_lanes(mask);
+        _mm256_storeu_si256((__m256i *)(void *)(index + count), _mm256_permutevar8x32_epi32(at, from));
+        _mm256_storeu_ps(value + count, _mm256_permutevar8x32_ps(x, from));
+        count += (size_t)__builtin_popcount(mask);
+        at = _mm256_add_epi32(at, _mm256_set1_epi32(HALF));
+    }
+    return count;
+}
+#else
+static size_t above_vectors(const float *v, const float *threshold, float scalar, size_t n, uint32_t *index, float *value)
+{
+    return above_some(v, threshold, scalar, 0, n / LANES * LANES, 0, index, value);
+}
+#endif
+
+static size_t above(const float *v, const float *threshold, float scalar, size_t n, uint32_t *index, float *value)
+{
+    const size_t count = threshold ? above_vectors(v, threshold, 0, n, index, value) : above_vectors(v, NULL, scalar, n, index, value);
+    return above_some(v, threshold, scalar, n / LANES * LANES, n, count, index, value);
+}
+
 #define TEXT_OF_(x_) #x_
 #define TEXT_OF(x_) TEXT_OF_(x_)
 #define TABLE_OF_(x_) qsr_select_passes_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
 extern const qsr_select_passes TABLE_OF(QSR_KERNELS);
-const qsr_select_passes TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), maxima, reaching};
+const qsr_select_passes TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), maxima, reaching, above};

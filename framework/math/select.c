@@ -150,6 +150,11 @@ size_t qsr_select_reaching(const float *v, size_t n, float bound, size_t room, u
     return passes()->reaching(v, n, bound, room, index, value);
 }
 
+size_t qsr_select_above(const float *v, const float *threshold, float scalar, size_t n, uint32_t *index, float *value)
+{
+    return passes()->above(v, threshold, scalar, n, index, value);
+}
+
 /* The k largest of n <= MOST_CANDIDATES values, at[0..n) being their indices (NULL: 0 .. n - 1). */
 static size_t select_few(const float *v, const uint32_t *at, size_t n, size_t k, uint32_t *index)
 {

@@ -23,6 +23,10 @@ float qsr_select_bound_of(const float *maxima, size_t n, size_t k);
  * (QSR_SELECT_LANES). SIZE_MAX: they do not fit. */
 size_t qsr_select_reaching(const float *v, size_t n, float bound, size_t room, uint32_t *index, float *value);
 
+/* All v[i] > threshold[i] (scalar where threshold is NULL), ascending: their indices and values. Both arrays have room for n, some of
+ * which is needed for itself. */
+size_t qsr_select_above(const float *v, const float *threshold, float scalar, size_t n, uint32_t *index, float *value);
+
 /* The passes of one instruction set (select-body.c). */
 enum { QSR_SELECT_LANES = 16 };
 typedef struct {
@@ -31,6 +35,7 @@ typedef struct {
      * many groups fit into n. */
     size_t (*maxima)(const float *v, const float *slack, float factor, size_t n, size_t per_group, float *out);
     size_t (*reaching)(const float *v, size_t n, float bound, size_t room, uint32_t *index, float *value);
+    size_t (*above)(const float *v, const float *threshold, float scalar, size_t n, uint32_t *index, float *value);
 } qsr_select_passes;
 /* NULL: not built, or not on this processor. */
 const qsr_select_passes *qsr_select_passes_named(const char *isa);

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "base/sizes.h"
 #include "math/blas.h"
+#include "math/prefix.h"
 #include "math/select.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -263,11 +264,30 @@ static size_t select_largest(const qsr_host *host, const float *v, size_t n, siz
     return qsr_select_largest(v, n, k, index);
 }
 
-/* No optional interface exists yet. */
+static size_t above(const qsr_host *host, const float *v, const float *threshold, float scalar, size_t n, uint32_t *index, float *value)
+{
+    (void)host;
+    return qsr_select_above(v, threshold, scalar, n, index, value);
+}
+
+static qsr_status nearest_norm(const qsr_host *host, const float *v, const float *weight, size_t n, double target, float *guess,
+                               uint32_t *index, float *value, size_t *ret_count)
+{
+    const size_t mark = qsr_scratch_mark();
+    void *work = scratch(host, qsr_prefix_scratch(n), 1);
+    if (!work) return QSR_E_NOMEM;
+    const size_t count = qsr_prefix(v, weight, n, target, guess, work, index, value);
+    qsr_scratch_release(mark);
+    if (count == SIZE_MAX) return QSR_E_NUMERIC;
+    *ret_count = count;
+    return QSR_OK;
+}
+
 static const void *extension(const qsr_host *host, const char *id)
 {
-    (void)host, (void)id;
-    return NULL;
+    static const qsr_host_passes passes = {.struct_size = sizeof passes, .above = above, .nearest_norm = nearest_norm};
+    (void)host;
+    return strcmp(id, QSR_HOST_PASSES) == 0 ? &passes : NULL;
 }
 
 void qsr_services_init(qsr_services *s, const char *name, uint64_t seed, qsr_pool *pool, qsr_host *ret_host)

@@ -22,6 +22,7 @@ struct jumprelu_options {
 
 struct qsr_instance {
     const qsr_host *host;
+    const qsr_host_passes *passes; /* or NULL */
     const struct jumprelu_options *options;
     bool log, released;
     size_t d_sae;
@@ -53,29 +54,33 @@ static float lower_edge(const qsr_instance *self, float theta)
     return self->released && edge < 0 ? -INFINITY : nextafterf((float)edge, -INFINITY);
 }
 
-/* Training: active entries and those of the windows. An entry is written always and counted if it belongs, so n never passes
- * r * d_sae + j. */
-static size_t append_window(const float *pre, const float *theta, const float *edge, size_t d_sae, qsr_code *out, size_t n)
+/* Latents above a threshold each. An entry is written always and counted if it belongs, so at most d_sae come to be written. */
+static size_t above(const qsr_instance *self, const float *pre, const float *threshold, size_t d_sae, uint32_t *latent, float *value)
 {
+    if (self->passes) return self->passes->above(self->host, pre, threshold, 0, d_sae, latent, value);
+    size_t n = 0;
     for (size_t j = 0; j < d_sae; j++) {
-        out->latent[n] = (uint32_t)j;
-        out->value[n] = pre[j] > theta[j] ? pre[j] : 0;
-        out->plane[0][n] = pre[j];
-        n += pre[j] > edge[j];
+        latent[n] = (uint32_t)j;
+        value[n] = pre[j];
+        n += pre[j] > threshold[j];
     }
     return n;
 }
 
-static size_t append_active(const float *pre, const float *theta, size_t d_sae, qsr_code *out, size_t n)
+/* Training: active entries and those of the windows. */
+static size_t append_window(const qsr_instance *self, const float *pre, const float *theta, const float *edge, size_t d_sae,
+                            qsr_code *out, size_t n)
 {
-    const size_t begin = n;
-    for (size_t j = 0; j < d_sae; j++) {
-        out->latent[n] = (uint32_t)j;
-        out->value[n] = pre[j];
-        n += pre[j] > theta[j];
-    }
-    if (out->plane[0]) memcpy(out->plane[0] + begin, out->value + begin, (n - begin) * sizeof *out->value);
-    return n;
+    const size_t end = n + above(self, pre, edge, d_sae, out->latent + n, out->plane[0] + n);
+    for (; n < end; n++) out->value[n] = out->plane[0][n] > theta[out->latent[n]] ? out->plane[0][n] : 0;
+    return end;
+}
+
+static size_t append_active(const qsr_instance *self, const float *pre, const float *theta, size_t d_sae, qsr_code *out, size_t n)
+{
+    const size_t count = above(self, pre, theta, d_sae, out->latent + n, out->value + n);
+    if (out->plane[0]) memcpy(out->plane[0] + n, out->value + n, count * sizeof *out->value);
+    return n + count;
 }
 
 static qsr_status forward(const qsr_instance *self, const qsr_rows *in, qsr_code *out)
@@ -88,8 +93,8 @@ static qsr_status forward(const qsr_instance *self, const qsr_rows *in, qsr_code
     size_t n = 0;
     for (size_t r = 0; r < in->rows; r++) {
         const float *pre = in->pre + r * in->ld_pre;
-        n = in->mode == QSR_EVAL ? append_active(pre, theta, in->d_sae, out, n)
-                                 : append_window(pre, theta, edge, in->d_sae, out, n);
+        n = in->mode == QSR_EVAL ? append_active(self, pre, theta, in->d_sae, out, n)
+                                 : append_window(self, pre, theta, edge, in->d_sae, out, n);
         out->row_begin[r + 1] = n;
     }
     return QSR_OK;
@@ -202,6 +207,7 @@ static qsr_status create(const qsr_host *host, const qsr_shape *shape, const voi
     float *vectors = self ? host->alloc(host, shape->d_sae, 2 * sizeof *vectors) : NULL;
     if (!vectors) return QSR_E_NOMEM;
     *self = (qsr_instance){.host = host,
+                           .passes = host->extension(host, QSR_HOST_PASSES),
                            .options = o,
                            .log = log_theta,
                            .released = !strcmp(o->gradient, "released"),

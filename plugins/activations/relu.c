@@ -5,19 +5,28 @@
 
 struct qsr_instance {
     const qsr_host *host;
+    const qsr_host_passes *passes; /* or NULL */
 };
+
+/* Written always, counted if positive: at most d_sae entries come to be written. */
+static size_t positive(const float *pre, size_t d_sae, uint32_t *latent, float *value)
+{
+    size_t n = 0;
+    for (size_t j = 0; j < d_sae; j++) {
+        latent[n] = (uint32_t)j;
+        value[n] = pre[j];
+        n += pre[j] > 0;
+    }
+    return n;
+}
 
 static qsr_status forward(const qsr_instance *self, const qsr_rows *in, qsr_code *out)
 {
-    (void)self;
     size_t n = 0;
     for (size_t r = 0; r < in->rows; r++) {
         const float *pre = in->pre + r * in->ld_pre;
-        for (size_t j = 0; j < in->d_sae; j++) { /* written always, kept if positive: n never passes r * d_sae + j */
-            out->latent[n] = (uint32_t)j;
-            out->value[n] = pre[j];
-            n += pre[j] > 0;
-        }
+        n += self->passes ? self->passes->above(self->host, pre, NULL, 0, in->d_sae, out->latent + n, out->value + n)
+                          : positive(pre, in->d_sae, out->latent + n, out->value + n);
         out->row_begin[r + 1] = n;
     }
     return QSR_OK;
@@ -53,7 +62,7 @@ static qsr_status create(const qsr_host *host, const qsr_shape *shape, const voi
     (void)options;
     qsr_instance *self = host->alloc(host, 1, sizeof *self);
     if (!self) return QSR_E_NOMEM;
-    self->host = host;
+    *self = (qsr_instance){host, host->extension(host, QSR_HOST_PASSES)};
     *ret_instance = self;
     return QSR_OK;
 }

@@ -8,220 +8,105 @@
  *
  * s, its sums and c are doubles: in float32 the c of the tail tie, and argmin then cuts the tail off.
  *
- * Sorting a row is needless: a histogram over the leading bits of s finds the bin in which c passes n, and only that bin is
- * sorted. Its sums differ from those in sorted order by rounding alone. Where that could matter (a decision closer than the worst
- * rounding error), and in ties, the row is sorted after all, so that the result is the definition's in every case. */
-#include <float.h>
+ * Sorting all of a row is needless, and hosts that offer "quasar.passes/1" do not. Here is the definition, which they agree with in
+ * every case and which serves under others. */
 #include <math.h>
 #include <quasar/plugin.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A bin is 1/32 of an octave of s; the lowest one also takes everything further down. */
-enum { BINS = 1024, BIN_SHIFT = 47 };
-
 struct qsr_instance {
     const qsr_host *host;
+    const qsr_host_passes *passes; /* or NULL */
 };
 
-/* A positive latent of the row. Keys are the bits of s, which order like s. */
+/* A positive latent of the row. */
 struct item {
-    uint64_t key;
-    uint32_t latent;
-};
-
-/* A row at work: its m positive latents, ascending, and memory to sort them in. */
-struct row {
-    size_t m;
-    double n;     /* target */
-    double total; /* sum of s */
-    uint64_t top; /* largest key */
-    uint32_t *latent;
-    uint64_t *key;
-    struct item *item;
-    double *bin_sum; /* [BINS] */
-    uint32_t *bin_size;
-};
-
-/* The last latent that stays: all with a larger key do, and those with its key up to its latent. */
-struct last {
-    uint64_t key;
-    uint32_t latent;
-};
-
-static uint64_t bits_of(double s)
-{
-    uint64_t bits;
-    memcpy(&bits, &s, sizeof bits);
-    return bits;
-}
-
-static double value_of(uint64_t bits)
-{
     double s;
-    memcpy(&s, &bits, sizeof s);
-    return s;
-}
+    uint32_t latent;
+};
 
 static int larger_first(const void *a, const void *b)
 {
     const struct item *x = a, *y = b;
-    if (x->key != y->key) return x->key < y->key ? 1 : -1;
+    if (x->s != y->s) return x->s < y->s ? 1 : -1;
     return x->latent < y->latent ? -1 : x->latent > y->latent;
 }
 
-/* Collects the positive latents. Each is written always and counted if positive, so that there is no branch to mispredict. */
-static void collect(struct row *row, const float *pre, const float *dec_norm, size_t d_sae)
+static int by_latent(const void *a, const void *b)
 {
-    size_t m = 0;
-    for (size_t j = 0; j < d_sae; j++) {
-        row->latent[m] = (uint32_t)j;
-        m += pre[j] > 0;
-    }
-    double total[2] = {0};
-    uint64_t top = 0;
-    for (size_t i = 0; i < m; i++) {
-        const double length = (double)pre[row->latent[i]] * dec_norm[row->latent[i]], s = length * length;
-        const uint64_t key = bits_of(s);
-        row->key[i] = key;
-        total[i & 1] += s;
-        top = key > top ? key : top;
-    }
-    row->m = m;
-    row->total = total[0] + total[1];
-    row->top = top;
+    const struct item *x = a, *y = b;
+    return x->latent < y->latent ? -1 : x->latent > y->latent;
 }
 
 /* ---- the definition: by sorting ---- */
 
-static struct last sorted_last(struct row *row)
+/* The positive latents; returns how many, or SIZE_MAX when an s is not finite. */
+static size_t collect(const float *pre, const float *dec_norm, size_t d_sae, struct item *item)
 {
-    for (size_t i = 0; i < row->m; i++) row->item[i] = (struct item){row->key[i], row->latent[i]};
-    qsort(row->item, row->m, sizeof *row->item, larger_first);
-    double sum = 0, nearest = INFINITY, c = 0;
+    size_t m = 0;
+    for (size_t j = 0; j < d_sae; j++) {
+        if (!(pre[j] > 0)) continue;
+        const double length = (double)pre[j] * dec_norm[j];
+        item[m++] = (struct item){length * length, (uint32_t)j};
+        if (!isfinite(item[m - 1].s)) return SIZE_MAX;
+    }
+    return m;
+}
+
+/* How many of m > 0 sorted latents stay. */
+static size_t nearest(const struct item *item, size_t m, double n)
+{
+    double sum = 0, distance = INFINITY, c = 0;
     size_t best = 0;
-    for (size_t i = 0; i < row->m && c <= row->n; i++) {
-        sum += value_of(row->item[i].key);
+    for (size_t i = 0; i < m && c <= n; i++) {
+        sum += item[i].s;
         c = sqrt(sum);
-        if (fabs(c - row->n) < nearest) nearest = fabs(c - row->n), best = i;
+        if (fabs(c - n) < distance) distance = fabs(c - n), best = i;
     }
-    if (c <= row->n) best = row->m - 1;
-    return (struct last){row->item[best].key, row->item[best].latent};
+    return c <= n ? m : best + 1;
 }
 
-/* ---- the same by histogram ---- */
-
-static size_t bin_of(uint64_t key, uint64_t top)
+static qsr_status by_sorting(struct item *item, const float *pre, const float *dec_norm, size_t d_sae, double n, uint32_t *latent,
+                             float *value, size_t *ret_count)
 {
-    const uint64_t down = (top >> BIN_SHIFT) - (key >> BIN_SHIFT);
-    return down < BINS ? (size_t)down : BINS - 1;
-}
-
-/* Sums bins until c passes n; returns that bin, or BINS, with the sum of the bins before it and the last of them that is not
- * empty (BINS: none). */
-static size_t crossing_bin(struct row *row, double *ret_before, size_t *ret_filled)
-{
-    memset(row->bin_sum, 0, BINS * sizeof *row->bin_sum);
-    memset(row->bin_size, 0, BINS * sizeof *row->bin_size);
-    for (size_t i = 0; i < row->m; i++) {
-        const size_t b = bin_of(row->key[i], row->top);
-        row->bin_sum[b] += value_of(row->key[i]);
-        row->bin_size[b]++;
-    }
-    const double target = row->n * row->n;
-    *ret_before = 0;
-    *ret_filled = BINS;
-    for (size_t b = 0; b < BINS; b++) {
-        if (*ret_before + row->bin_sum[b] > target) return b;
-        *ret_before += row->bin_sum[b];
-        if (row->bin_size[b]) *ret_filled = b;
-    }
-    return BINS;
-}
-
-/* Puts the latents of a bin in order; returns how many. */
-static size_t sort_bin(struct row *row, size_t bin)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < row->m; i++) {
-        if (bin_of(row->key[i], row->top) != bin) continue;
-        row->item[n++] = (struct item){row->key[i], row->latent[i]};
-    }
-    qsort(row->item, n, sizeof *row->item, larger_first);
-    return n;
-}
-
-/* The row's cut, or false where rounding could decide. `slack` bounds the relative error of any c against that of sorted order,
- * with room to spare: m additions of at most DBL_EPSILON / 2 each, in both orders. */
-static bool binned_last(struct row *row, struct last *ret_last)
-{
-    const double slack = (double)(row->m + 8) * 2 * DBL_EPSILON;
-    double sum;
-    size_t filled;
-    const size_t bin = crossing_bin(row, &sum, &filled);
-    if (bin == BINS) return false;
-    const size_t n = sort_bin(row, bin);
-    double below = sqrt(sum), above = below;
-    size_t i = 0;
-    for (; i < n; i++) {
-        sum += value_of(row->item[i].key);
-        above = sqrt(sum);
-        if (above > row->n) break;
-        below = above;
-    }
-    if (i == n) return false; /* rounding let the bin's sum pass n, but not that of its latents in order */
-    const bool any_below = i > 0 || filled < BINS;
-    const double up = above - row->n, down = any_below ? row->n - below : INFINITY, margin = slack * above;
-    /* Also excludes latents so small that c does not move: of such ties the first would win. */
-    if (up <= margin || down <= margin || fabs(up - down) <= margin) return false;
-    if (up < down)
-        *ret_last = (struct last){row->item[i].key, row->item[i].latent};
-    else if (i > 0)
-        *ret_last = (struct last){row->item[i - 1].key, row->item[i - 1].latent};
-    else
-        *ret_last = (struct last){((row->top >> BIN_SHIFT) - filled) << BIN_SHIFT, UINT32_MAX}; /* all earlier bins */
-    return true;
+    const size_t m = collect(pre, dec_norm, d_sae, item);
+    if (m == SIZE_MAX) return QSR_E_NUMERIC;
+    qsort(item, m, sizeof *item, larger_first);
+    const size_t count = m ? nearest(item, m, n) : 0;
+    qsort(item, count, sizeof *item, by_latent);
+    for (size_t i = 0; i < count; i++) latent[i] = item[i].latent, value[i] = pre[item[i].latent];
+    *ret_count = count;
+    return QSR_OK;
 }
 
 /* ---- forward ---- */
 
-static size_t append(const struct row *row, const float *pre, struct last last, qsr_code *out, size_t n)
+static qsr_status refuse(const qsr_host *host, size_t row, const char *what)
 {
-    for (size_t i = 0; i < row->m; i++) {
-        const uint64_t key = row->key[i];
-        out->latent[n] = row->latent[i];
-        out->value[n] = pre[row->latent[i]];
-        n += (key > last.key) | ((key == last.key) & (row->latent[i] <= last.latent));
-    }
-    return n;
+    return host->fail(host, QSR_E_NUMERIC, NULL, "row %zu of the batch: the norm of its %s is not finite", row, what);
 }
 
 static qsr_status forward(const qsr_instance *self, const qsr_rows *in, qsr_code *out)
 {
     const qsr_host *host = self->host;
-    struct row row = {.latent = host->scratch(host, in->d_sae, sizeof *row.latent),
-                      .key = host->scratch(host, in->d_sae, sizeof *row.key),
-                      .item = host->scratch(host, in->d_sae, sizeof *row.item),
-                      .bin_sum = host->scratch(host, BINS, sizeof *row.bin_sum),
-                      .bin_size = host->scratch(host, BINS, sizeof *row.bin_size)};
-    if (!row.latent || !row.key || !row.item || !row.bin_sum || !row.bin_size) return QSR_E_NOMEM;
-    size_t n = 0;
-    for (size_t r = 0; r < in->rows; r++) {
+    struct item *item = self->passes ? NULL : host->scratch(host, in->d_sae, sizeof *item);
+    if (!item && !self->passes) return QSR_E_NOMEM;
+    float guess = 0;
+    size_t n = 0, count = 0;
+    for (size_t r = 0; r < in->rows; r++, n += count) {
         const float *pre = in->pre + r * in->ld_pre;
-        collect(&row, pre, in->dec_norm, in->d_sae);
-        row.n = in->input_norm[r];
-        if (!isfinite(row.total) || !isfinite(row.n))
-            return host->fail(host, QSR_E_NUMERIC, NULL, "row %zu of the batch: the norm of its %s is not finite",
-                              in->row0 + r, isfinite(row.n) ? "activations" : "input");
-        struct last last = {0, UINT32_MAX}; /* all */
-        const double clearly = 1 + (double)(row.m + 8) * 2 * DBL_EPSILON;
-        if (row.m && !(sqrt(row.total) * clearly < row.n) && !binned_last(&row, &last)) last = sorted_last(&row);
-        out->row_begin[r + 1] = n = append(&row, pre, last, out, n);
+        if (!isfinite(in->input_norm[r])) return refuse(host, in->row0 + r, "input");
+        const qsr_status status =
+            self->passes ? self->passes->nearest_norm(host, pre, in->dec_norm, in->d_sae, in->input_norm[r], &guess, out->latent + n,
+                                                      out->value + n, &count)
+                         : by_sorting(item, pre, in->dec_norm, in->d_sae, in->input_norm[r], out->latent + n, out->value + n, &count);
+        if (status == QSR_E_NUMERIC) return refuse(host, in->row0 + r, "activations");
+        if (status) return status;
+        out->row_begin[r + 1] = n + count;
     }
     return QSR_OK;
 }
-
-/* ---- extensions ---- */
 
 /* ---- the plugin ---- */
 
@@ -231,7 +116,7 @@ static qsr_status create(const qsr_host *host, const qsr_shape *shape, const voi
     (void)options;
     qsr_instance *self = host->alloc(host, 1, sizeof *self);
     if (!self) return QSR_E_NOMEM;
-    self->host = host;
+    *self = (qsr_instance){host, host->extension(host, QSR_HOST_PASSES)};
     *ret_instance = self;
     return QSR_OK;
 }

@@ -118,11 +118,9 @@ static size_t select_largest(const qsr_host *host, const float *v, size_t n, siz
     return found;
 }
 
-static const void *no_extension(const qsr_host *host, const char *id)
+static const void *extension(const qsr_host *host, const char *id)
 {
-    (void)host;
-    (void)id;
-    return NULL;
+    return strcmp(id, QSR_HOST_PASSES) ? NULL : ((const fake_host *)host->ctx)->passes;
 }
 
 fake_host *fake_host_create(void)
@@ -139,7 +137,7 @@ fake_host *fake_host_create(void)
                             .parallel_for = parallel_for,
                             .gemm = gemm,
                             .select_largest = select_largest,
-                            .extension = no_extension};
+                            .extension = extension};
     return self;
 }
 
@@ -238,7 +236,13 @@ void fake_set_strings(const qsr_plugin *plugin, void *options, const char *key, 
 
 fake_made fake_make(const qsr_plugin *plugin, const qsr_shape *shape, void *options)
 {
+    return fake_make_with(plugin, shape, options, NULL);
+}
+
+fake_made fake_make_with(const qsr_plugin *plugin, const qsr_shape *shape, void *options, const qsr_host_passes *passes)
+{
     fake_made made = {.plugin = plugin, .ops = plugin->ops, .host = fake_host_create(), .options = options};
+    made.host->passes = passes;
     const qsr_status status = plugin->create(&made.host->host, shape, options, &made.instance);
     if (status) fail_msg("create of %s: status %d, %s", plugin->name, status, made.host->error);
     assert_non_null(made.instance);

@@ -11,6 +11,7 @@ typedef struct {
     size_t refuse_alloc;         /* the n-th alloc from 1 is refused; 0: none */
     size_t allocs;
     uint64_t seed; /* of random(); 0 unless a test sets it before create */
+    const qsr_host_passes *passes; /* what extension() offers; NULL unless a test sets it before create */
     struct fake_block *owned, *scratch;
 } fake_host;
 
@@ -34,6 +35,8 @@ typedef struct {
     qsr_instance *instance;
 } fake_made;
 fake_made fake_make(const qsr_plugin *, const qsr_shape *, void *options);
+/* The same with a host that offers these passes. */
+fake_made fake_make_with(const qsr_plugin *, const qsr_shape *, void *options, const qsr_host_passes *);
 void fake_unmake(fake_made *);
 /* Expects create() to fail with this code, option and text. Takes over `options`. */
 void fake_refuse(const qsr_plugin *, const qsr_shape *, void *options, qsr_status code, const char *option,

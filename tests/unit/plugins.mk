@@ -22,7 +22,9 @@ tests_unit_plugins_test_activations_SOURCES = tests/unit/plugins/test_activation
 
 check_PROGRAMS += tests/unit/plugins/test_activations_topafa
 tests_unit_plugins_test_activations_topafa_SOURCES = tests/unit/plugins/test_activations_topafa.c $(FAKE_HOST)
-tests_unit_plugins_test_activations_topafa_LDADD = $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/plugins/test_activations_passes
+tests_unit_plugins_test_activations_passes_SOURCES = tests/unit/plugins/test_activations_passes.c $(FAKE_HOST)
 
 check_PROGRAMS += tests/unit/plugins/test_activations_jumprelu
 tests_unit_plugins_test_activations_jumprelu_SOURCES = tests/unit/plugins/test_activations_jumprelu.c $(FAKE_HOST)

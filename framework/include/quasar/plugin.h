@@ -181,9 +181,28 @@ struct qsr_host {
     /* [any] Marks the k largest of the positive v[0..n): writes their indices to `index`, ascending, and returns how many
      * (k, or fewer when fewer are positive). Ties go to the smaller index. NaN is never selected. */
     size_t (*select_largest)(const qsr_host *, const float *v, size_t n, size_t k, uint32_t *index);
-    /* [any] An optional interface of the host by name and revision; NULL: not offered. */
+    /* [any] An optional interface of the host by name and revision (QSR_HOST_*), the same each time; NULL: not offered. */
     const void *(*extension)(const qsr_host *, const char *id);
 };
+
+/* "quasar.passes/1": passes over the values of a row, as fast as the processor has them; the same result on every processor. For
+ * activations: index and value may be a code's latent and value at the row's first entry, where there is always room for d_sae. A
+ * plugin that also runs under hosts without it keeps a plain loop of its own. (Minor 1.) */
+#define QSR_HOST_PASSES "quasar.passes/1"
+typedef struct {
+    uint32_t struct_size, reserved;
+    /* [any] Entries with v[i] > threshold[i], or > scalar where threshold is NULL: indices and values, ascending. Returns how many.
+     * NaN is never above. Both arrays have room for n, all of which may be written to. */
+    size_t (*above)(const qsr_host *, const float *v, const float *threshold, float scalar, size_t n, uint32_t *index, float *value);
+    /* [any] The largest values that together come nearest to a norm. Of the positive v[0..n) in descending order of
+     * s_j = (v_j weight_j)^2, ties by index (weight NULL: 1 each), with c_i = sqrt(s_1 + ... + s_i), the first i stay,
+     * i = argmin over i >= 1 of |c_i - target|, the smaller i on a tie; all of them when they stay at c <= target together. s, its
+     * sums in that order and c are doubles. target: finite, 0 or more. Indices and values, ascending, with room for n, all of which may
+     * be written to. QSR_E_NUMERIC: an s is not finite; QSR_E_NOMEM; without a text, which the plugin knows better.
+     * *guess starts at 0 and goes from one row to the next of a block: rows alike are decided faster, results never depend on it. */
+    qsr_status (*nearest_norm)(const qsr_host *, const float *v, const float *weight, size_t n, double target, float *guess,
+                               uint32_t *index, float *value, size_t *ret_count);
+} qsr_host_passes;
 
 /* ---- what an instance is made for -------------------------------------------------------------------------------- */
 

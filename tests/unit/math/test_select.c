@@ -132,6 +132,37 @@ static void passes_agree(void **state)
     }
 }
 
+/* Above a threshold for all or one for each, by every instruction set; nothing is written behind the room of n. */
+static void finds_what_is_above(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"portable", "avx2", "avx512"};
+    static const size_t sizes[] = {0, 1, 15, 16, 17, 31, 100, 333, 4999};
+    static const float scalars[] = {0, -1, 0.5f, 1e30f, -INFINITY, INFINITY, NAN};
+    static float threshold[MOST], value[MOST];
+    for (size_t s = 0; s < 3; s++) {
+        const qsr_select_passes *passes = qsr_select_passes_named(sets[s]);
+        for (int kind = 0; passes && kind < 7; kind++)
+            for (size_t c = 0; c < sizeof sizes / sizeof *sizes; c++)
+                for (size_t t = 0; t < 2 * sizeof scalars / sizeof *scalars; t++) {
+                    const size_t n = sizes[c];
+                    const float scalar = scalars[t / 2];
+                    fill(kind, n, c);
+                    for (size_t i = 0; i < n; i++) threshold[i] = i % 3 ? scalar : v[i];
+                    got[n] = 77, value[n] = -7;
+                    const size_t count = passes->above(v, t % 2 ? threshold : NULL, scalar, n, got, value);
+                    size_t wanted = 0;
+                    for (size_t i = 0; i < n; i++) {
+                        if (!(v[i] > (t % 2 ? threshold[i] : scalar))) continue;
+                        assert_int_equal(got[wanted], i);
+                        assert_true(value[wanted++] == v[i]);
+                    }
+                    assert_int_equal(count, wanted);
+                    assert_true(got[n] == 77 && value[n] == -7);
+                }
+    }
+}
+
 /* At least k of the lower values reach the bound, and not many more; the cut is the k-th of a full sort. */
 static void bounds_and_cuts(void **state)
 {
@@ -156,6 +187,7 @@ static void bounds_and_cuts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(passes_agree), cmocka_unit_test(bounds_and_cuts),
+                                       cmocka_unit_test(finds_what_is_above),
                                        cmocka_unit_test(equals_a_full_sort),
                                        cmocka_unit_test(never_selects_nan_or_nonpositive)};
     return cmocka_run_group_tests(tests, NULL, NULL);

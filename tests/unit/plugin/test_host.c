@@ -254,6 +254,30 @@ static void numbers_go_through_the_host(void **state)
     qsr_made_free(made);
 }
 
+static void passes_over_rows_are_offered_by_name(void **state)
+{
+    (void)state;
+    qsr_made *made = make(1, NULL);
+    const qsr_host *host = &made->host;
+    const qsr_host_passes *passes = host->extension(host, QSR_HOST_PASSES);
+    assert_true(passes && passes == host->extension(host, QSR_HOST_PASSES) && passes->struct_size == sizeof *passes);
+    const float v[] = {-1, 3, 4, 12}, thresholds[] = {-2, 3, 3.5f, 20}, bad[] = {1, INFINITY};
+    float value[4], guess = 0;
+    uint32_t index[4];
+    size_t count = 0;
+    assert_int_equal(passes->above(host, v, NULL, 3, 4, index, value), 2);
+    assert_true(index[0] == 2 && value[0] == 4 && index[1] == 3 && value[1] == 12);
+    assert_int_equal(passes->above(host, v, thresholds, 0, 4, index, value), 2);
+    assert_true(index[0] == 0 && value[0] == -1 && index[1] == 2 && value[1] == 4);
+    const size_t mark = qsr_scratch_mark();
+    assert_int_equal(passes->nearest_norm(host, v, NULL, 4, 12.7, &guess, index, value, &count), QSR_OK); /* c = 12, 12.65, 13 */
+    assert_true(count == 2 && index[0] == 2 && index[1] == 3 && value[0] == 4 && value[1] == 12);
+    assert_int_equal(passes->nearest_norm(host, bad, NULL, 2, 1, &guess, index, value, &count), QSR_E_NUMERIC);
+    assert_int_equal(passes->nearest_norm(host, v, NULL, SIZE_MAX / 4, 1, &guess, index, value, &count), QSR_E_NOMEM);
+    assert_int_equal(qsr_scratch_mark(), mark);
+    qsr_made_free(made);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +292,7 @@ int main(void)
         cmocka_unit_test(the_first_failing_chunk_speaks),
         cmocka_unit_test(finish_drops_the_text_of_a_call_that_succeeded),
         cmocka_unit_test(numbers_go_through_the_host),
+        cmocka_unit_test(passes_over_rows_are_offered_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,8 @@
-/* topafa against the definition: sort everything, argmin in double. */
+/* topafa against the definition: sort everything, argmin in double. Once by itself, and once with the passes of a host. */
 #include "../unit.h"
 
 #include "../fake_host.h"
+#include "math/prefix.h"
 
 struct item {
     double s;
@@ -77,10 +78,20 @@ static size_t check_row(fake_made *made, const float *pre, const float *norm, si
     return expected;
 }
 
+static qsr_status nearest_norm(const qsr_host *host, const float *v, const float *weight, size_t n, double target, float *guess,
+                               uint32_t *index, float *value, size_t *ret_count)
+{
+    *ret_count = qsr_prefix(v, weight, n, target, guess, host->scratch(host, qsr_prefix_scratch(n), 1), index, value);
+    return *ret_count == SIZE_MAX ? QSR_E_NUMERIC : QSR_OK;
+}
+
+static const qsr_host_passes passes = {.struct_size = sizeof passes, .nearest_norm = nearest_norm};
+static const qsr_host_passes *offered; /* NULL in the first round */
+
 static fake_made make(void)
 {
     const qsr_plugin *plugin = fake_plugin("activations", "topafa");
-    return fake_make(plugin, &shape, fake_options(plugin, NULL));
+    return fake_make_with(plugin, &shape, fake_options(plugin, NULL), offered);
 }
 
 static void equals_brute_force_on_random_rows(void **state)
@@ -251,5 +262,7 @@ int main(void)
         cmocka_unit_test(rows_do_not_touch_each_other),
         cmocka_unit_test(refuses_norms_that_are_not_finite),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests_name("by itself", tests, NULL, NULL);
+    offered = &passes;
+    return failed + cmocka_run_group_tests_name("with the passes of a host", tests, NULL, NULL);
 }
