@@ -211,12 +211,13 @@ static int read_rerun(const qsr_args *args, unsigned *ret)
     return word ? qsr_command_misused(&qsr_cmd_run, "--rerun takes failed, stale or all, not '%s'", word) : 0;
 }
 
-static int read_keep_going(const qsr_args *args, bool *ret_stop)
+/* Whether the option says no; yes is the default. */
+static int read_refusal(const qsr_args *args, const char *option, bool *ret_no)
 {
-    const char *word = qsr_args_value(args, "keep-going");
+    const char *word = qsr_args_value(args, option);
     if (!word || strcmp(word, "yes") == 0) return 0;
-    *ret_stop = true;
-    return strcmp(word, "no") == 0 ? 0 : qsr_command_misused(&qsr_cmd_run, "--keep-going takes yes or no, not '%s'", word);
+    *ret_no = true;
+    return strcmp(word, "no") == 0 ? 0 : qsr_command_misused(&qsr_cmd_run, "--%s takes yes or no, not '%s'", option, word);
 }
 
 static int read_memory(const qsr_args *args, size_t *ret)
@@ -238,7 +239,8 @@ static int read_shard(const qsr_args *args, qsr_run_options *o)
 static int read_options(const qsr_args *args, qsr_run_options *o)
 {
     int code = read_rerun(args, &o->rerun);
-    if (!code) code = read_keep_going(args, &o->stop_at_failure);
+    if (!code) code = read_refusal(args, "keep-going", &o->stop_at_failure);
+    if (!code) code = read_refusal(args, "read-ahead", &o->read_in_turn);
     if (!code) code = read_memory(args, &o->memory);
     if (!code) code = read_shard(args, o);
     const char *out = qsr_args_value(args, "out");
@@ -295,6 +297,7 @@ const qsr_command qsr_cmd_run = {
         {"memory", "SIZE", "what cells trained together may hold, such as 8GiB (default: 70 % of what is free)"},
         {"rerun", "WHICH", "train again what is failed, stale (inputs or plugins changed, files gone), or all"},
         {"keep-going", "YESNO", "no: stop at the first cell that fails (default: yes)"},
+        {"read-ahead", "YESNO", "no: read data between steps, not while they run (default: yes); results do not depend on it"},
         {"shard", "I/N", "train the I-th of N equal parts of the cells"},
         {"dry-run", NULL, "say what would be done, and what it would take; create nothing"},
         {"force", NULL, "resume under another instruction set or BLAS kernel, which may change the last bits"},

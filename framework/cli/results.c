@@ -59,13 +59,13 @@ static void print_files(const char *folder)
     qsr_table_free(&table);
 }
 
-/* Data and steps take turns, so their sum is what training took. */
+/* Steps and waiting for data take turns, so their sum is what training took. */
 static void print_time(const qsr_run_summary *run)
 {
     char trained[32], steps[32], data[32], evaluated[32], speed[32];
     const double seconds = run->train_seconds + run->data_seconds;
     if (run->outcome == QSR_RUN_SKIPPED || !run->tokens) return;
-    printf("  %llu steps, %llu tokens in %s (%s tokens/s): %s in steps, %s for the data", (unsigned long long)run->steps,
+    printf("  %llu steps, %llu tokens in %s (%s tokens/s): %s in steps, %s waiting for data", (unsigned long long)run->steps,
            (unsigned long long)run->tokens, qsr_duration_text(seconds, trained, sizeof trained),
            qsr_number_text(seconds > 0 ? floor((double)run->tokens_now / seconds) : 0, speed, sizeof speed),
            qsr_duration_text(run->train_seconds, steps, sizeof steps), qsr_duration_text(run->data_seconds, data, sizeof data));

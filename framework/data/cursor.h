@@ -36,6 +36,16 @@ qsr_status qsr_cursor_excluded(qsr_cursor *, uint64_t rows, uint64_t *ret, qsr_e
  * beginning does not read it again. No more units are read than the rows lie in. */
 typedef void (*qsr_rows_taker)(void *arg, float *const *rows, size_t n);
 qsr_status qsr_cursor_sample(qsr_cursor *, uint64_t rows, qsr_rows_taker take, void *arg, qsr_error *e);
+/* From now on a row of a shuffle window goes from memory once it is given out, and the next window can be read into the places of such
+ * rows, a piece at a time, without memory for a second one. Order and rows stay what they are. QSR_E_NOMEM: nothing changed. Nothing to do
+ * where rows are read when they are wanted, or where one window is all there is and stays. */
+qsr_status qsr_cursor_roll(qsr_cursor *, qsr_error *e);
+/* Lets the pool read on in the next window, as far as there is room, if one of the next `rows` rows lies there; where this thread takes part in
+ * that (qsr_pool_aside), it reads a group of units. False: there was nothing to do for it. What goes wrong shows when rows of that window are
+ * asked for. */
+bool qsr_cursor_read_ahead(qsr_cursor *, uint64_t rows);
+/* Reads through another pool from now on: qsr_pool_aside, where it reads ahead. Borrowed. What is being read ahead is given up. */
+void qsr_cursor_use(qsr_cursor *, qsr_pool *);
 /* Rows of each tap that a cursor over this dataset will hold; 0 where units are rows, which are read where they are wanted. */
 size_t qsr_cursor_window_rows(const qsr_dataset *, const qsr_data_options *);
 /* Bytes of the shuffle buffer it holds at most, all taps together, with what keeps it in order. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/sizes.h"
 #include "base/text.h"
 #include "math/rows.h"
@@ -17,7 +18,7 @@
 struct qsr_dataset_shared {
     qsr_arena arena;
     const char **tap_keys; /* [opened], for messages */
-    atomic_uint_fast64_t reads;
+    atomic_uint_fast64_t reads, nanoseconds;
 };
 
 static qsr_status describe(qsr_dataset *data, qsr_error *e)
@@ -184,76 +185,119 @@ bool qsr_dataset_has_taps(const qsr_spec *spec)
 
 uint64_t qsr_dataset_reads(const qsr_dataset *data) { return atomic_load(&data->shared->reads); }
 
+double qsr_dataset_read_seconds(const qsr_dataset *data) { return 1e-9 * (double)atomic_load(&data->shared->nanoseconds); }
+
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
-struct reading {
+struct qsr_reading {
     const qsr_dataset *data;
     const uint64_t *units;
+    const uint32_t *place;
     float *const *out; /* [data->n_taps] */
     qsr_first_error failed;
+    qsr_job *job;      /* NULL: the caller waits */
 };
 
-static qsr_status find_not_finite(const qsr_dataset *data, size_t tap, const uint64_t *units, size_t n, const float *rows,
-                                  qsr_error *e)
+/* rows: of one unit, after skip_first */
+static qsr_status check_finite(const qsr_dataset *data, size_t tap, uint64_t unit, const float *rows, qsr_error *e)
 {
-    size_t unit_values = data->rows_per_unit * data->d_in;
-    for (size_t u = 0; u < n; u++) {
-        size_t at = qsr_row_not_finite(rows + u * unit_values, unit_values);
-        if (at == unit_values) continue;
-        char value[32], row[32] = "";
-        const char *key = data->opened > 1 ? data->shared->tap_keys[tap] : NULL;
-        bool single = data->info.rows_per_unit == 1;
-        if (!single) snprintf(row, sizeof row, "row %zu, ", data->skip_first + at / data->d_in);
-        return qsr_fail(e, QSR_E_INPUT, "%s %" PRIu64 " of %s%s%s%s has %s in %scolumn %zu: data must be finite",
-                        single ? "row" : "unit", units[u], data->made->plugin->name, key ? " (" : "", key ? key : "",
-                        key ? ")" : "", qsr_float_text(rows[u * unit_values + at], value, sizeof value), row,
-                        at % data->d_in);
-    }
-    return QSR_OK;
+    const size_t values = data->rows_per_unit * data->d_in, at = qsr_row_not_finite(rows, values);
+    if (at == values) return QSR_OK;
+    char value[32], row[32] = "";
+    const char *key = data->opened > 1 ? data->shared->tap_keys[tap] : NULL;
+    bool single = data->info.rows_per_unit == 1;
+    if (!single) snprintf(row, sizeof row, "row %zu, ", data->skip_first + at / data->d_in);
+    return qsr_fail(e, QSR_E_INPUT, "%s %" PRIu64 " of %s%s%s%s has %s in %scolumn %zu: data must be finite",
+                    single ? "row" : "unit", unit, data->made->plugin->name, key ? " (" : "", key ? key : "", key ? ")" : "",
+                    qsr_float_text(rows[at], value, sizeof value), row, at % data->d_in);
 }
 
 /* One call into the plugin: at[data->opened], whole units. */
 static qsr_status read_whole(const qsr_dataset *data, const uint64_t *units, size_t n, float *const *at, qsr_error *e)
 {
     const qsr_made *made = data->made;
+    const double start = qsr_clock();
     atomic_fetch_add(&data->shared->reads, 1);
-    if (data->taps) return qsr_made_finish(made, data->taps->read(made->instance, units, n, at), e);
-    return qsr_made_finish(made, data->ops->read(made->instance, units, n, at[0]), e);
+    qsr_status status = data->taps ? data->taps->read(made->instance, units, n, at) : data->ops->read(made->instance, units, n, at[0]);
+    atomic_fetch_add(&data->shared->nanoseconds, (uint_fast64_t)(1e9 * (qsr_clock() - start)));
+    return qsr_made_finish(made, status, e);
 }
 
-/* A read into buffers of whole units, then the rows after skip_first to their place. */
-static qsr_status read_and_skip(const qsr_dataset *data, const uint64_t *units, size_t n, float *const *at, qsr_error *e)
+/* Memory for whole units of every tap that is wanted: ret_at[data->opened]. */
+static qsr_status make_buffers(const qsr_dataset *data, size_t n, float *const *wanted, float **ret_at, float **ret_buffer, qsr_error *e)
 {
-    size_t whole = data->info.rows_per_unit * data->d_in, kept = data->rows_per_unit * data->d_in, wanted = 0;
-    for (size_t t = 0; t < data->opened; t++) wanted += at[t] != NULL;
-    float *buffer = qsr_block_raw(wanted * n, whole * sizeof(float)), *next = buffer;
-    if (!buffer) return qsr_fail_nomem(e, "reading data", wanted * n * whole * sizeof(float));
-    float **buffers = qsr_xcalloc(data->opened, sizeof *buffers);
+    const size_t whole = n * data->info.rows_per_unit * data->d_in;
+    size_t count = 0;
+    for (size_t t = 0; t < data->opened; t++) count += wanted[t] != NULL;
+    float *next = *ret_buffer = qsr_block_raw(count, whole * sizeof(float));
+    if (!next) return qsr_fail_nomem(e, "reading data", count * whole * sizeof(float));
     for (size_t t = 0; t < data->opened; t++)
-        if (at[t]) buffers[t] = next, next += n * whole;
-    qsr_status status = read_whole(data, units, n, buffers, e);
+        if (wanted[t]) ret_at[t] = next, next += whole;
+    return QSR_OK;
+}
+
+static qsr_status check_units(const qsr_dataset *data, const uint64_t *units, size_t n, float *const *at, size_t stride, qsr_error *e)
+{
+    qsr_status status = QSR_OK;
+    for (size_t t = 0; t < data->opened; t++)
+        for (size_t u = 0; !status && at[t] && u < n; u++) status = check_finite(data, t, units[u], at[t] + u * stride, e);
+    return status;
+}
+
+/* place[r] is where row r goes, counted without those that skip_first leaves out. */
+static void put_rows(const qsr_dataset *data, size_t n, const float *whole, const uint32_t *place, size_t first, float *out)
+{
+    const size_t d = data->d_in, kept = data->rows_per_unit;
+    for (size_t u = 0; u < n; u++) {
+        const float *rows = whole + (u * data->info.rows_per_unit + data->skip_first) * d;
+        if (!place) memcpy(out + (first + u * kept) * d, rows, kept * d * sizeof *out);
+        for (size_t r = 0; place && r < kept; r++)
+            if (place[first + u * kept + r] != QSR_NOWHERE)
+                memcpy(out + place[first + u * kept + r] * d, rows + r * d, d * sizeof *out);
+    }
+}
+
+/* A read into buffers of whole units, then the rows after skip_first to their places. out[data->opened]; first: the first row's number. */
+static qsr_status read_and_put(const qsr_reading *in, const uint64_t *units, size_t n, size_t first, float *const *out, qsr_error *e)
+{
+    const qsr_dataset *data = in->data;
+    const size_t d = data->d_in, skipped = data->skip_first * d;
+    float **at = qsr_xcalloc(data->opened, sizeof *at), **kept = qsr_xcalloc(data->opened, sizeof *kept), *buffer = NULL;
+    qsr_status status = make_buffers(data, n, out, at, &buffer, e);
+    if (!status) status = read_whole(data, units, n, at, e);
+    for (size_t t = 0; t < data->opened; t++) kept[t] = at[t] ? at[t] + skipped : NULL;
+    if (!status) status = check_units(data, units, n, kept, data->info.rows_per_unit * d, e);
     for (size_t t = 0; !status && t < data->opened; t++)
-        for (size_t u = 0; at[t] && u < n; u++)
-            memcpy(at[t] + u * kept, buffers[t] + u * whole + data->skip_first * data->d_in, kept * sizeof(float));
-    free(buffers);
+        if (at[t]) put_rows(data, n, at[t], in->place, first, out[t]);
+    free(at);
+    free(kept);
     qsr_block_free(buffer);
+    return status;
+}
+
+static qsr_status read_in_order(const qsr_reading *in, const uint64_t *units, size_t n, size_t first, float *const *out, qsr_error *e)
+{
+    const qsr_dataset *data = in->data;
+    float **at = qsr_xcalloc(data->opened, sizeof *at);
+    for (size_t t = 0; t < data->opened; t++) at[t] = out[t] ? out[t] + first * data->d_in : NULL;
+    qsr_status status = read_whole(data, units, n, at, e);
+    if (!status) status = check_units(data, units, n, at, data->rows_per_unit * data->d_in, e);
+    free(at);
     return status;
 }
 
 static qsr_status read_group(void *arg, size_t begin, size_t end)
 {
-    struct reading *in = arg;
+    qsr_reading *in = arg;
     const qsr_dataset *data = in->data;
     const uint64_t *units = in->units + begin;
-    const size_t n = end - begin, offset = begin * data->rows_per_unit * data->d_in;
+    const size_t first = begin * data->rows_per_unit;
     qsr_error e = {0};
-    float **at = qsr_xcalloc(data->opened, sizeof *at); /* of every tap of the instance */
-    for (size_t t = 0; t < data->n_taps; t++)
-        if (in->out[t]) at[data->first_tap + t] = in->out[t] + offset;
-    qsr_status status = data->skip_first ? read_and_skip(data, units, n, at, &e) : read_whole(data, units, n, at, &e);
-    for (size_t t = 0; !status && t < data->opened; t++)
-        if (at[t]) status = find_not_finite(data, t, units, n, at[t], &e);
-    free(at);
+    float **out = qsr_xcalloc(data->opened, sizeof *out); /* of every tap of the instance */
+    for (size_t t = 0; t < data->n_taps; t++) out[data->first_tap + t] = in->out[t];
+    qsr_status status = data->skip_first || in->place ? read_and_put(in, units, end - begin, first, out, &e)
+                                                      : read_in_order(in, units, end - begin, first, out, &e);
+    free(out);
     return status ? qsr_first_error_note(&in->failed, begin, &e) : QSR_OK;
 }
 
@@ -262,11 +306,39 @@ qsr_status qsr_dataset_read_taps(const qsr_dataset *data, const uint64_t *units,
     size_t tap = 0;
     while (tap < data->n_taps && !out[tap]) tap++;
     if (tap == data->n_taps) return QSR_OK; /* nobody wants anything */
-    struct reading in = {.data = data, .units = units, .out = out};
+    qsr_reading in = {.data = data, .units = units, .out = out};
     qsr_first_error_init(&in.failed);
     qsr_status status = qsr_pool_run(data->pool, n, data->info.units_per_read, read_group, &in);
     if (status && e) *e = in.failed.error;
     return status;
+}
+
+qsr_reading *qsr_dataset_begin_reading(const qsr_dataset *data, const uint64_t *units, size_t n, const uint32_t *place, float *const *out)
+{
+    qsr_reading *in = qsr_xcalloc(1, sizeof *in);
+    *in = (qsr_reading){.data = data, .units = units, .place = place, .out = out};
+    qsr_first_error_init(&in->failed);
+    in->job = qsr_job_open(data->pool, n, data->info.units_per_read, read_group, in);
+    return in;
+}
+
+void qsr_reading_allow(qsr_reading *in, size_t n) { qsr_job_allow(in->job, n); }
+
+bool qsr_reading_take(qsr_reading *in) { return qsr_job_take(in->job); }
+
+qsr_status qsr_reading_end(qsr_reading *in, qsr_error *e)
+{
+    qsr_status status = qsr_job_close(in->job);
+    if (status && e) *e = in->failed.error;
+    free(in);
+    return status;
+}
+
+void qsr_reading_cancel(qsr_reading *in)
+{
+    if (!in) return;
+    qsr_job_cancel(in->job);
+    free(in);
 }
 
 qsr_status qsr_dataset_read(const qsr_dataset *data, const uint64_t *units, size_t n, float *out, qsr_error *e)

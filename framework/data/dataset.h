@@ -68,8 +68,20 @@ qsr_status qsr_dataset_train_rows(const qsr_dataset *, uint64_t *ret_rows, qsr_e
 qsr_status qsr_dataset_read(const qsr_dataset *, const uint64_t *units, size_t n, float *out, qsr_error *e);
 /* out[n_taps], each as above, from one pass; out[tap] == NULL: not wanted. */
 qsr_status qsr_dataset_read_taps(const qsr_dataset *, const uint64_t *units, size_t n, float *const *out, qsr_error *e);
+/* The same beside other work, through a pool aside (math/pool), where one is: row r of those that qsr_dataset_read_taps would give in order
+ * goes to out[tap] + place[r] * d_in, those at QSR_NOWHERE are left out. Units are read as they are allowed; their places must be known
+ * by then. */
+#define QSR_NOWHERE UINT32_MAX
+typedef struct qsr_reading qsr_reading;
+qsr_reading *qsr_dataset_begin_reading(const qsr_dataset *, const uint64_t *units, size_t n, const uint32_t *place, float *const *out);
+void qsr_reading_allow(qsr_reading *, size_t n); /* the first n units, in whole groups of units_per_read */
+bool qsr_reading_take(qsr_reading *);            /* reads a group on this thread; false: there is nothing to do for it */
+qsr_status qsr_reading_end(qsr_reading *, qsr_error *e); /* everything is read */
+void qsr_reading_cancel(qsr_reading *);          /* NULL is fine */
 /* How many read() calls the plugin has had, through this struct and its views. Thread-safe. */
 uint64_t qsr_dataset_reads(const qsr_dataset *);
+/* Seconds that they took, those of all threads together. Thread-safe. */
+double qsr_dataset_read_seconds(const qsr_dataset *);
 
 /* For opening: whether there is a mask, and what it leaves of the held-out rows. */
 qsr_status qsr_dataset_find_mask(qsr_dataset *, qsr_error *e);

@@ -301,11 +301,13 @@ static qsr_status log_timing(qsr_cell *c, qsr_error *e)
     json_object_set_new(line, "step_seconds", qsr_json_real(c->seconds));
     json_object_set_new(line, "tokens_per_second", qsr_json_real(tokens / c->seconds));
     if (c->data_seconds) json_object_set_new(line, "data_seconds", qsr_json_real(*c->data_seconds));
+    json_object_set_new(line, "read_seconds", qsr_json_real(qsr_dataset_read_seconds(c->data)));
     json_object_set_new(line, "data_reads", json_integer((json_int_t)qsr_dataset_reads(c->data)));
     for (int p = 0; p < QSR_PHASES; p++) json_object_set_new(phases, qsr_phase_names[p], qsr_json_real(l->watch.seconds[p]));
     json_object_set_new(line, "phases", phases);
     put_screening(line, l);
-    if (c->options->profile) qsr_profile_put(&c->profile, l, c->seconds, c->data_seconds ? *c->data_seconds : 0, line);
+    if (c->options->profile)
+        qsr_profile_put(&c->profile, l, c->seconds, c->data_seconds ? *c->data_seconds : 0, qsr_dataset_read_seconds(c->data), line);
     return qsr_store_timing(&c->store, line, e);
 }
 

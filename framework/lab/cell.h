@@ -26,7 +26,7 @@ typedef struct {
     uint64_t first_step;      /* of this process */
     double seconds;           /* in steps, in this process */
     double begun;
-    const double *data_seconds; /* that its group has spent reading; or NULL */
+    const double *data_seconds; /* that its group has waited for data; or NULL */
     qsr_profile profile;      /* of the steps since the last line of timing.jsonl */
     bool over;                /* takes no further part in training */
 } qsr_cell;

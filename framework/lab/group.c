@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/sizes.h"
-#include "data/cursor.h"
+#include "data/feed.h"
 #include "lab/origin.h"
 
 typedef struct {
@@ -14,16 +14,17 @@ typedef struct {
     size_t n;
     qsr_cell *cells;
     qsr_cursor *cursor;
-    float **rows;      /* [n_taps][chunk][d_in] */
-    size_t chunk;      /* rows read at once: no more than anybody's batch needs, which is not part of the arithmetic */
-    uint64_t at;       /* rows of the stream before those in `rows` */
-    size_t have;       /* rows in `rows` */
-    double seconds;    /* spent reading them: once for all cells */
+    qsr_feed *feed;
+    float *const *rows; /* [n_taps][have][d_in], the feed's */
+    uint64_t at;        /* rows of the stream before those in `rows` */
+    size_t have;        /* rows in `rows` */
+    double waited;      /* seconds, for them: once for all cells */
 } group;
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
-static qsr_status open_data(group *g, const qsr_spec *const *specs, size_t n, size_t *taps, qsr_problems *problems, qsr_error *e)
+static qsr_status open_data(group *g, const qsr_spec *const *specs, size_t n, size_t *taps, qsr_problems *problems,
+                            qsr_error *e)
 {
     size_t guilty = 0;
     qsr_status status = qsr_dataset_open_many(specs, n, g->options->pool, &g->data, taps, &guilty, e);
@@ -31,8 +32,8 @@ static qsr_status open_data(group *g, const qsr_spec *const *specs, size_t n, si
     return status;
 }
 
-static qsr_status prepare_cells(group *g, const qsr_spec *const *specs, qsr_run_summary *const *summaries, const size_t *taps,
-                                qsr_problems *problems, qsr_error *e)
+static qsr_status prepare_cells(group *g, const qsr_spec *const *specs, qsr_run_summary *const *summaries,
+                                const size_t *taps, qsr_problems *problems, qsr_error *e)
 {
     qsr_status status = QSR_OK;
     for (size_t i = 0; !status && i < g->n; i++) {
@@ -99,17 +100,13 @@ static qsr_status start_fresh_cells(group *g, const qsr_spec *spec, qsr_problems
 
 /* ---- the stream -------------------------------------------------------------------------------------------------- */
 
-static qsr_status allocate_rows(group *g, qsr_error *e)
+/* Rows read at once: no more than anybody's batch needs. Not part of the arithmetic. */
+static size_t chunk_rows(const group *g)
 {
-    g->chunk = 1;
+    size_t rows = 1;
     for (size_t i = 0; i < g->n; i++)
-        if (!g->cells[i].over) g->chunk = qsr_max_size(g->chunk, qsr_min_size(g->cells[i].learner->batch, QSR_ROWS_AT_ONCE));
-    g->rows = qsr_xcalloc(g->data.n_taps, sizeof *g->rows);
-    for (size_t tap = 0; tap < g->data.n_taps; tap++) {
-        g->rows[tap] = qsr_block_raw(g->chunk, g->data.d_in * sizeof(float));
-        if (!g->rows[tap]) return qsr_fail_nomem(e, "rows of the stream", g->chunk * g->data.d_in * sizeof(float));
-    }
-    return QSR_OK;
+        if (!g->cells[i].over) rows = qsr_max_size(rows, qsr_min_size(g->cells[i].learner->batch, QSR_ROWS_AT_ONCE));
+    return rows;
 }
 
 /* How far the stream is needed, and where it must begin. */
@@ -131,15 +128,13 @@ static uint64_t earliest(const group *g)
     return least;
 }
 
-static qsr_status read_rows(group *g, qsr_error *e)
+/* The next rows, none when the stream is over or somebody wants to stop. */
+static qsr_status read_rows(group *g, const volatile sig_atomic_t *stop, qsr_error *e)
 {
-    uint64_t left = rows_needed(g) - g->at;
-    size_t want = left < g->chunk ? (size_t)left : g->chunk;
     double start = qsr_clock();
-    qsr_status status = want ? qsr_cursor_next_taps(g->cursor, want, g->rows, &g->have, e) : QSR_OK;
-    g->seconds += qsr_clock() - start;
-    if (!want) g->have = 0;
-    return status == QSR_END ? qsr_fail(e, QSR_E_INTERNAL, "the data ended early") : status;
+    qsr_status status = qsr_feed_next(g->feed, stop, &g->rows, &g->have, e);
+    g->waited += qsr_clock() - start;
+    return status;
 }
 
 static qsr_status create_cursor(group *g, const qsr_spec *spec, qsr_problems *problems, qsr_error *e)
@@ -157,8 +152,10 @@ static qsr_status open_stream(group *g, const qsr_spec *spec, qsr_problems *prob
     qsr_status status = qsr_cursor_position_of(g->cursor, g->at, &at, e);
     if (!status) {
         qsr_cursor_seek(g->cursor, at);
-        status = read_rows(g, e);
+        status = qsr_feed_create(g->cursor, &g->data, chunk_rows(g), rows_needed(g) - g->at, !g->options->read_in_turn,
+                                 &g->feed, e);
     }
+    if (!status) status = read_rows(g, NULL, e);
     if (status) qsr_cell_blame(spec, &spec->dataset, e, problems);
     return status;
 }
@@ -200,16 +197,15 @@ static void announce(const group *g)
 
 static void train(group *g)
 {
-    uint64_t needed = rows_needed(g);
     while (g->have && !stopped(g)) {
         for (size_t i = 0; i < g->n; i++)
             if (!g->cells[i].over) qsr_cell_feed(&g->cells[i], g->at, g->rows[g->cells[i].tap], g->have);
         g->at += g->have;
         g->have = 0;
-        if (g->at >= needed || count_active(g) == 0) break;
+        if (g->at >= rows_needed(g) || count_active(g) == 0) break;
         if (g->options->stop_at_failure && somebody_failed(g)) break;
         qsr_error e = {0};
-        if (!stopped(g) && read_rows(g, &e)) fail_everybody(g, &e);
+        if (!stopped(g) && read_rows(g, g->options->stop, &e)) fail_everybody(g, &e);
     }
     for (size_t i = 0; i < g->n; i++) qsr_cell_pause(&g->cells[i]);
 }
@@ -233,7 +229,9 @@ static void evaluate(group *g)
         if (c->over || !qsr_cell_trained(c)) continue;
         const qsr_origin origin = qsr_origin_of(c->spec, &g->data, c->tap);
         cell[n] = c;
-        judged[n++] = (qsr_judged){.sae = &c->learner->sae, .tap = c->tap, .layer = qsr_origin_count(&origin, "hook.layer"),
+        judged[n++] = (qsr_judged){.sae = &c->learner->sae,
+                                   .tap = c->tap,
+                                   .layer = qsr_origin_count(&origin, "hook.layer"),
                                    .ce_tokens = (uint64_t)c->spec->eval.ce_tokens,
                                    .tokens_csv = g->data.held_rows ? qsr_store_path(&c->store, "tokens.csv") : NULL,
                                    .latents = qsr_cell_latent_files(c->spec, c->store.folder, &c->store.arena)};
@@ -247,8 +245,10 @@ static void evaluate(group *g)
         cell[i]->summary->eval_seconds = qsr_clock() - start;
         cell[i]->summary->evaluation = judged[i].evaluation;
         if (!why->code) count_excluded(g, cell[i], &judged[i].error);
-        if (why->code) qsr_cell_fail(cell[i], why);
-        else qsr_cell_finish(cell[i]);
+        if (why->code)
+            qsr_cell_fail(cell[i], why);
+        else
+            qsr_cell_finish(cell[i]);
     }
     free(judged);
     free(cell);
@@ -260,13 +260,15 @@ static qsr_status open_cells(group *g, qsr_error *e)
     qsr_error *why = qsr_xcalloc(g->n, sizeof *why);
     size_t opened = 0;
     for (size_t i = 0; i < g->n; i++) {
-        g->cells[i].data_seconds = &g->seconds;
+        g->cells[i].data_seconds = &g->waited;
         if (!g->cells[i].over && !qsr_cell_open(&g->cells[i], &why[i])) opened++;
     }
     for (size_t i = 0; i < g->n; i++) {
         if (!why[i].code) continue;
-        if (opened) qsr_cell_fail(&g->cells[i], &why[i]);
-        else if (!e->code) *e = why[i];
+        if (opened)
+            qsr_cell_fail(&g->cells[i], &why[i]);
+        else if (!e->code)
+            *e = why[i];
     }
     free(why);
     return e->code;
@@ -275,15 +277,14 @@ static qsr_status open_cells(group *g, qsr_error *e)
 static void close_group(group *g)
 {
     for (size_t i = 0; i < g->n; i++) qsr_cell_close(&g->cells[i]);
-    for (size_t tap = 0; g->rows && tap < g->data.n_taps; tap++) qsr_block_free(g->rows[tap]);
-    free(g->rows);
     free(g->cells);
+    qsr_feed_free(g->feed);
     qsr_cursor_free(g->cursor);
     qsr_dataset_close(&g->data);
 }
 
-qsr_status qsr_group_run(const qsr_spec *const *specs, qsr_run_summary *const *summaries, size_t n, const qsr_run_options *options,
-                         qsr_problems *problems, qsr_error *e)
+qsr_status qsr_group_run(const qsr_spec *const *specs, qsr_run_summary *const *summaries, size_t n,
+                         const qsr_run_options *options, qsr_problems *problems, qsr_error *e)
 {
     group g = {.options = options, .n = n, .cells = qsr_xcalloc(n, sizeof(qsr_cell))};
     size_t *taps = qsr_xcalloc(n, sizeof *taps);
@@ -291,14 +292,15 @@ qsr_status qsr_group_run(const qsr_spec *const *specs, qsr_run_summary *const *s
     qsr_status status = open_data(&g, specs, n, taps, problems, e);
     if (!status) status = prepare_cells(&g, specs, summaries, taps, problems, e);
     if (!status && count_active(&g)) {
-        status = allocate_rows(&g, e);
-        if (!status) status = create_cursor(&g, specs[0], problems, e);
+        status = create_cursor(&g, specs[0], problems, e);
         if (!status) status = start_fresh_cells(&g, specs[0], problems, e);
         if (!status) status = open_stream(&g, specs[0], problems, e);
         if (!status) status = open_cells(&g, e);
         if (!status) {
             announce(&g);
             train(&g);
+            qsr_feed_free(g.feed);
+            g.feed = NULL;
             if (!stopped(&g)) evaluate(&g);
             if (options->watcher.end) options->watcher.end(options->watcher.ctx);
         }

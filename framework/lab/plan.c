@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "base/sizes.h"
-#include "data/cursor.h"
+#include "data/feed.h"
 #include "plugin/instance.h"
 
 size_t qsr_plan_default_memory(void)
@@ -96,6 +96,7 @@ typedef struct {
     const char *key, *tap;
     size_t d_in, index;
     size_t window; /* rows that a shuffle buffer holds of a tap */
+    bool ahead;    /* its data is read ahead */
     bool taken;
 } keyed_cell;
 
@@ -105,6 +106,7 @@ static void look_at_data(const qsr_spec *spec, const qsr_run_options *options, k
     if (qsr_dataset_open(spec, options->pool, &data, NULL)) return;
     c->d_in = data.d_in;
     c->window = qsr_cursor_window_rows(&data, &spec->data);
+    c->ahead = !options->read_in_turn && qsr_feed_pays(&data);
     qsr_dataset_close(&data);
 }
 
@@ -156,7 +158,8 @@ static size_t tap_bytes(const qsr_spec *spec, const keyed_cell *cells, const siz
 {
     for (size_t i = 0; i < n; i++)
         if (strcmp(cells[group[i]].tap, c->tap) == 0) return 0;
-    return (c->window + qsr_min_size((size_t)spec->train.batch, QSR_ROWS_AT_ONCE)) * c->d_in * sizeof(float);
+    const size_t row = c->d_in * sizeof(float), piece = qsr_min_size((size_t)spec->train.batch, QSR_ROWS_AT_ONCE) * row;
+    return c->window * row + piece * qsr_feed_pieces(piece, c->ahead);
 }
 
 static void cut(const qsr_spec *const *specs, const keyed_cell *cells, const size_t *order, size_t first, size_t last,
@@ -185,7 +188,7 @@ void qsr_plan_make(const qsr_spec *const *specs, size_t n, const qsr_run_options
     for (size_t i = 0; i < n; i++) cells[i] = (keyed_cell){.key = key_of(specs[i], &arena), .tap = qsr_dataset_tap_key(specs[i], &arena), .index = i};
     for (size_t i = 0; (n > 1 || exact) && i < n; i++) {
         for (size_t j = 0; j < i && !cells[i].d_in; j++)
-            if (strcmp(cells[i].key, cells[j].key) == 0) cells[i].d_in = cells[j].d_in, cells[i].window = cells[j].window;
+            if (strcmp(cells[i].key, cells[j].key) == 0) cells[i].d_in = cells[j].d_in, cells[i].window = cells[j].window, cells[i].ahead = cells[j].ahead;
         if (!cells[i].d_in) look_at_data(specs[i], options, &cells[i]);
     }
     ret->d_in = qsr_xcalloc(n, sizeof *ret->d_in);

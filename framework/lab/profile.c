@@ -20,7 +20,7 @@ static json_t *phase_json(const char *name, double seconds, double flops, double
     return o;
 }
 
-void qsr_profile_put(qsr_profile *p, const qsr_learner *l, double step_seconds, double data_seconds, json_t *line)
+void qsr_profile_put(qsr_profile *p, const qsr_learner *l, double step_seconds, double data_seconds, double read_seconds, json_t *line)
 {
     double steps = (double)p->steps, step = (step_seconds - p->step_seconds) / steps, rest = step, l0 = p->entries / steps;
     qsr_phase_counts counts = qsr_phase_count(l->batch, l->d_in, l->d_sae, l0);
@@ -28,6 +28,7 @@ void qsr_profile_put(qsr_profile *p, const qsr_learner *l, double step_seconds, 
     json_object_set_new(profile, "steps", json_integer((json_int_t)p->steps));
     json_object_set_new(profile, "l0", qsr_json_real(l0));
     json_object_set_new(profile, "step_ms", qsr_json_real(1e3 * step));
+    json_object_set_new(profile, "read_ms", qsr_json_real(1e3 * (read_seconds - p->read_seconds) / steps));
     json_array_append_new(phases, phase_json("data", (data_seconds - p->data_seconds) / steps, 0,
                                              (double)l->batch * (double)l->d_in * sizeof(float)));
     for (int i = 0; i < QSR_PHASES; i++) {
@@ -38,6 +39,6 @@ void qsr_profile_put(qsr_profile *p, const qsr_learner *l, double step_seconds, 
     }
     json_object_set_new(profile, "phases", phases);
     json_object_set_new(line, "profile", profile);
-    *p = (qsr_profile){.step_seconds = step_seconds, .data_seconds = data_seconds};
+    *p = (qsr_profile){.step_seconds = step_seconds, .data_seconds = data_seconds, .read_seconds = read_seconds};
     memcpy(p->seconds, l->watch.seconds, sizeof p->seconds);
 }

@@ -33,6 +33,7 @@ typedef struct {
     bool force;                        /* resume under another instruction set or BLAS kernel */
     bool profile;                      /* timing.jsonl has the phases of the steps since the line before (lab/profile) */
     bool stop_at_failure;              /* --keep-going=no */
+    bool read_in_turn;                 /* --read-ahead=no: data and steps take turns */
     size_t memory;                     /* bytes that a group of cells may hold; 0: 70 % of what is available */
     unsigned shard, shards;            /* train the shard-th (from 1) of `shards` equal parts; 0: everything */
 } qsr_run_options;
@@ -59,7 +60,7 @@ typedef struct {
     bool elsewhere;            /* pending, and another shard's */
     uint64_t steps, tokens;    /* done in the end */
     double train_seconds;      /* of this cell's own steps, without reading data */
-    double data_seconds;       /* that its group read data, until it was trained */
+    double data_seconds;       /* that its group waited for data, until it was trained */
     double eval_seconds;       /* of its group */
     uint64_t tokens_now;       /* trained on by this command; the rest came from a checkpoint */
 } qsr_run_summary;

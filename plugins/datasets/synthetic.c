@@ -254,6 +254,7 @@ static const qsr_plugin plugin = {
     .version = "1",
     .summary = "sparse sums of known random features, with the truth to compare with",
     .cite = TOY,
+    .caps = QSR_CAP_COMPUTES,
     .options = options_table,
     .n_options = sizeof options_table / sizeof *options_table,
     .options_size = sizeof(struct synthetic_options),

@@ -253,7 +253,9 @@ enum {
     QSR_CAP_GRAD_EXACT = 1 << 4,   /* backward is the derivative of forward everywhere */
     QSR_CAP_GRAD_PIECEWISE = 1 << 5, /* ... wherever the set of active latents does not change */
     QSR_CAP_GRAD_SURROGATE = 1 << 6, /* backward is a straight-through estimate: differences say nothing about it */
-    QSR_CAP_SEQUENTIAL = 1 << 7      /* datasets: unit i can only be read after unit i - 1 */
+    QSR_CAP_SEQUENTIAL = 1 << 7,     /* datasets: unit i can only be read after unit i - 1 */
+    QSR_CAP_COMPUTES = 1 << 8        /* datasets: read() keeps a processor busy instead of waiting for a file or the like, so the
+                                        host reads ahead where a thread of its own is free, not beside them. (Minor 1.) */
 };
 
 /* A block of rows for an activation. */

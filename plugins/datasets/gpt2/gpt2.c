@@ -347,6 +347,7 @@ static const qsr_plugin plugin = {
     .version = "2",
     .summary = "hidden states of a GPT-2 model, computed from token ids while they are needed",
     .cite = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
+    .caps = QSR_CAP_COMPUTES,
     .options = options_table,
     .n_options = sizeof options_table / sizeof *options_table,
     .options_size = sizeof(struct gpt2_options),

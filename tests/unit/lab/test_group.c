@@ -7,6 +7,7 @@
 
 #include "../bench.h"
 #include "base/fs.h"
+#include "data/feed.h"
 #include "format/npy.h"
 #include "lab/forecast.h"
 #include "lab/run.h"
@@ -21,19 +22,25 @@ static qsr_spec *make_spec(int k)
 }
 
 /* Below this program's own test_folder(), which is another one than bench.c's. */
-static qsr_status run_cells(const qsr_spec *const *specs, size_t n, const qsr_run_options *more, const char *out,
-                            qsr_run_summary *ret, qsr_error *e)
+static qsr_status run_on(unsigned threads, const qsr_spec *const *specs, size_t n, const qsr_run_options *more, const char *out,
+                         qsr_run_summary *ret, qsr_error *e)
 {
     qsr_arena arena = {0};
     qsr_run_options options = *more;
     qsr_problems problems = {0};
     options.out = qsr_path_join(&arena, test_folder(), out);
-    options.pool = bench_pool(2);
+    options.pool = bench_pool(threads);
     options.registry = bench_registry();
     qsr_status status = qsr_lab_run(specs, n, &options, ret, &problems, e);
     qsr_problems_free(&problems);
     qsr_arena_free(&arena);
     return status;
+}
+
+static qsr_status run_cells(const qsr_spec *const *specs, size_t n, const qsr_run_options *more, const char *out,
+                            qsr_run_summary *ret, qsr_error *e)
+{
+    return run_on(2, specs, n, more, out, ret, e);
 }
 
 static qsr_run_summary run_one(const qsr_spec *spec, const char *out)
@@ -137,6 +144,118 @@ static void a_group_that_fails_late_leaves_no_error_behind(void **state)
     qsr_arena_free(&arena);
 }
 
+/* ---- reading ahead ----------------------------------------------------------------------------------------------- */
+
+/* Windows of many units, some in windows that are short, masked, or empty; rows of their own; texts of the model's. */
+static const char *const streams[] = {
+    "plugin: counted, index: false, units: 90, rows_per_unit: 7, skip_first: 1, units_per_read: 3, buffer: 100",
+    "plugin: counted, index: false, units: 90, rows_per_unit: 7, units_per_read: 4, buffer: 60, drop: 3, drop_begin: 140, drop_end: 300",
+    "plugin: counted, index: false, units: 90, rows_per_unit: 7, units_per_read: 4, buffer: 60, shuffle: false",
+    "plugin: counted, index: false, units: 90, rows_per_unit: 7, buffer: 5000",
+    "plugin: counted, index: false, units: 900, buffer: 100",
+    "plugin: synthetic, d_in: 4, features: 9, buffer: 100",
+};
+enum { STREAMS = sizeof streams / sizeof *streams };
+
+static qsr_spec *stream_spec(const char *stream, const char *more, int k)
+{
+    return bench_spec("name: ahead\ndataset: {%s%s}\nsae: {d_sae: 12}\nactivation: {plugin: topk, k: %d}\n"
+                      "train: {tokens: 1500, batch: 50, log_every: 1, checkpoint_every: 7}\neval: {tokens: 40}\n",
+                      stream, more, k);
+}
+
+static void run_both(const qsr_spec *const specs[2], const qsr_run_options *options, unsigned threads, const char *out, qsr_run_summary both[2])
+{
+    qsr_error e = {0};
+    if (run_on(threads, specs, 2, options, out, both, &e)) fail_msg("%s: %s", out, e.text);
+}
+
+static void reading_ahead_changes_no_byte(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < STREAMS; s++) {
+        const qsr_spec *specs[] = {stream_spec(streams[s], "", 2), stream_spec(streams[s], "", 3)};
+        qsr_run_summary plain[2], ahead[2];
+        char name[64];
+        snprintf(name, sizeof name, "turns-%zu", s);
+        run_both(specs, &(qsr_run_options){.read_in_turn = true}, 2, name, plain);
+        for (unsigned threads = 1; threads <= 3; threads++) {
+            snprintf(name, sizeof name, "ahead-%zu-%u", s, threads);
+            run_both(specs, &(qsr_run_options){0}, threads, name, ahead);
+            for (size_t i = 0; i < 2; i++) {
+                assert_int_equal(ahead[i].outcome, QSR_RUN_COMPLETED);
+                for (size_t f = 0; f < sizeof result_files / sizeof *result_files; f++)
+                    bench_same_file(plain[i].folder, ahead[i].folder, result_files[f]);
+            }
+        }
+        for (size_t i = 0; i < 2; i++) qsr_spec_free((qsr_spec *)(uintptr_t)specs[i]);
+    }
+}
+
+static uint64_t stop_at;
+
+static void stop_there(void *ctx, const qsr_spec *spec, const qsr_step_report *report)
+{
+    (void)ctx, (void)spec;
+    if (report->step == stop_at) stop = 1;
+}
+
+/* Reads are slow: when training stops, one is under way. */
+static void an_interruption_while_data_is_read_loses_nothing(void **state)
+{
+    (void)state;
+    const char *stream = streams[0];
+    const qsr_spec *calm[] = {stream_spec(stream, "", 2), stream_spec(stream, "", 3)};
+    const qsr_spec *slow[] = {stream_spec(stream, ", pause: 2", 2), stream_spec(stream, ", pause: 2", 3)};
+    qsr_run_summary whole[2], now[2];
+    run_both(calm, &(qsr_run_options){0}, 2, "calm", whole);
+    for (unsigned threads = 1; threads <= 2; threads++) {
+        char name[64];
+        snprintf(name, sizeof name, "hasty-%u", threads);
+        for (stop_at = 0; stop_at < 28; stop_at += 9) {
+            stop = 0;
+            run_both(slow, &(qsr_run_options){.stop = &stop, .watcher = {.step = stop_there}}, threads, name, now);
+            for (size_t i = 0; i < 2; i++) assert_int_equal(now[i].outcome, QSR_RUN_INTERRUPTED);
+        }
+        run_both(slow, &(qsr_run_options){0}, threads, name, now);
+        for (size_t i = 0; i < 2; i++) {
+            assert_int_equal(now[i].outcome, QSR_RUN_COMPLETED);
+            for (size_t f = 0; f < sizeof result_files / sizeof *result_files; f++)
+                bench_same_file(whole[i].folder, now[i].folder, result_files[f]);
+        }
+    }
+    for (size_t i = 0; i < 2; i++) qsr_spec_free((qsr_spec *)(uintptr_t)calm[i]), qsr_spec_free((qsr_spec *)(uintptr_t)slow[i]);
+}
+
+/* The row is beyond those that b_dec would start from: training gets so far as it would without reading ahead, and the words are the same. */
+static void an_error_in_the_stream_comes_where_it_belongs(void **state)
+{
+    (void)state;
+    static const size_t which[] = {0, 1, 2, 4};
+    for (size_t w = 0; w < sizeof which / sizeof *which; w++) {
+        const qsr_spec *spec = bench_spec("name: broken\ndataset: {%s, bad_row: 404}\nsae: {d_sae: 12, b_dec_init: zero}\n"
+                                          "activation: {plugin: topk, k: 2}\ntrain: {tokens: 1500, batch: 50, log_every: 1}\n"
+                                          "eval: {tokens: 40}\n",
+                                          streams[which[w]]);
+        qsr_run_summary plain, ahead;
+        qsr_error e = {0};
+        char name[64];
+        snprintf(name, sizeof name, "broken-%zu", w);
+        assert_ok(run_on(2, &spec, 1, &(qsr_run_options){.read_in_turn = true}, name, &plain, &e));
+        assert_int_equal(plain.outcome, QSR_RUN_FAILED);
+        assert_non_null(strstr(plain.reason, "finite"));
+        for (unsigned threads = 1; threads <= 3; threads++) {
+            snprintf(name, sizeof name, "broken-%zu-%u", w, threads);
+            assert_ok(run_on(threads, &spec, 1, &(qsr_run_options){0}, name, &ahead, &e));
+            assert_int_equal(ahead.outcome, QSR_RUN_FAILED);
+            assert_string_equal(ahead.reason, plain.reason);
+            bench_same_file(plain.folder, ahead.folder, "metrics.jsonl");
+            bench_same_file(plain.folder, ahead.folder, "result.json");
+        }
+        qsr_spec_free((qsr_spec *)(uintptr_t)spec);
+    }
+}
+
 /* ---- the plan ---------------------------------------------------------------------------------------------------- */
 
 static qsr_spec *planned(const char *dataset, const char *activation)
@@ -163,9 +282,11 @@ static void memory_is_that_of_cells_and_one_window_per_tap(void **state)
                                planned("counted, units: 300, index: false, rows_per_unit: 5", "relu")};
     const qsr_spec *rows = planned("synthetic, features: 20", "topk, k: 3");
     size_t cell[2] = {qsr_plan_cell_bytes(specs[0], 12, 2), qsr_plan_cell_bytes(specs[1], 12, 2)};
-    assert_int_equal(bytes_of_group(specs, 1), cell[0] + (500 + 50) * 12 * sizeof(float));
-    assert_int_equal(bytes_of_group(specs, 2), cell[0] + cell[1] + (500 + 50) * 12 * sizeof(float));
-    assert_int_equal(bytes_of_group(&rows, 1), cell[0] + 50 * 12 * sizeof(float)); /* rows are read where they are wanted */
+    const size_t piece = 50 * 12 * sizeof(float), pieces = qsr_feed_pieces(piece, true); /* under way to the cells, with those read ahead */
+    assert_true(pieces > 1);
+    assert_int_equal(bytes_of_group(specs, 1), cell[0] + 500 * 12 * sizeof(float) + pieces * piece);
+    assert_int_equal(bytes_of_group(specs, 2), cell[0] + cell[1] + 500 * 12 * sizeof(float) + pieces * piece);
+    assert_int_equal(bytes_of_group(&rows, 1), cell[0] + pieces * piece); /* rows are read where they are wanted */
     qsr_spec_free((qsr_spec *)(uintptr_t)rows);
     for (size_t i = 0; i < 2; i++) qsr_spec_free((qsr_spec *)(uintptr_t)specs[i]);
 }
@@ -249,6 +370,9 @@ int main(void)
         cmocka_unit_test(a_stop_before_the_evaluation_is_an_interruption),
         cmocka_unit_test(a_missing_input_is_noticed),
         cmocka_unit_test(a_group_that_fails_late_leaves_no_error_behind),
+        cmocka_unit_test(reading_ahead_changes_no_byte),
+        cmocka_unit_test(an_interruption_while_data_is_read_loses_nothing),
+        cmocka_unit_test(an_error_in_the_stream_comes_where_it_belongs),
         cmocka_unit_test(memory_is_that_of_cells_and_one_window_per_tap),
         cmocka_unit_test(a_rule_says_how_many_latents_are_kept),
         cmocka_unit_test(threads_hold_dense_codes_of_their_own),

@@ -1,0 +1,224 @@
+/* data/window: the rows of a shuffle window in memory, and of the next one in the places of rows that were given out. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "base/sizes.h"
+#include "data/cursor-parts.h"
+
+/* ---- order ------------------------------------------------------------------------------------------------------- */
+
+/* The rows of the window that take part, in ascending order. */
+static void list_live(const qsr_cursor *c, uint32_t *list)
+{
+    size_t n = 0;
+    for (size_t r = 0; n < c->now_rows; r++)
+        if (!c->keep || c->keep[r]) list[n++] = (uint32_t)r;
+}
+
+static void make_order(qsr_cursor *c)
+{
+    if (!c->options.shuffle) {
+        list_live(c, c->order);
+        return;
+    }
+    char stream[80];
+    snprintf(stream, sizeof stream, "shuffle/%" PRIu64 "/%" PRIu64, c->at.epoch, c->at.window);
+    qsr_rng rng = qsr_rng_make(c->options.seed, stream);
+    qsr_rng_permute(&rng, c->order, (uint32_t)c->now_rows);
+    if (!c->live) return;
+    list_live(c, c->live);
+    for (size_t r = 0; r < c->now_rows; r++) c->order[r] = c->live[c->order[r]];
+}
+
+/* ---- a window by itself ------------------------------------------------------------------------------------------ */
+
+/* Of units[0..n) those alone in which the window's first `rows` rows lie; the order then points to where they will be. */
+static size_t pick_units(qsr_cursor *c, size_t n, size_t rows)
+{
+    const size_t per_unit = c->data.rows_per_unit;
+    if (!c->order) return qsr_div_up(rows, per_unit);
+    uint64_t first = c->units[0];
+    size_t *place = qsr_xcalloc(n, sizeof *place), picked = 0; /* place: 1 + the unit's number in the buffer */
+    for (size_t r = 0; r < rows; r++) {
+        const size_t unit = c->order[r] / per_unit;
+        if (!place[unit]) {
+            c->units[picked++] = first + unit;
+            place[unit] = picked;
+        }
+        c->order[r] = (uint32_t)((place[unit] - 1) * per_unit + c->order[r] % per_unit);
+    }
+    free(place);
+    return picked;
+}
+
+static qsr_status read_window(qsr_cursor *c, size_t rows, qsr_error *e)
+{
+    const uint64_t first = c->at.window * c->window_units;
+    size_t n = (size_t)qsr_cursor_units_in(c, c->at.window);
+    for (size_t u = 0; u < n; u++) c->units[u] = first + u;
+    if (rows < c->now_rows) n = pick_units(c, n, rows);
+    return qsr_dataset_read_taps(&c->data, c->units, n, c->rows, e);
+}
+
+/* Every epoch has the same windows, so of a window that is still there only the order is made anew. */
+static qsr_status load_alone(qsr_cursor *c, qsr_error *e)
+{
+    qsr_status status = QSR_OK;
+    const bool there = c->whole && c->loaded.window == c->at.window;
+    const bool stops = qsr_same_window(c->at, c->stop) && c->at.offset < c->stop.offset;
+    const size_t rows = stops ? c->stop.offset : c->now_rows;
+    c->loaded = (qsr_position){0};
+    c->whole = there;
+    if (c->order) make_order(c);
+    if (!c->direct && !there) status = read_window(c, rows, e);
+    if (status) return status;
+    c->whole = !c->direct && (there || rows == c->now_rows);
+    c->loaded = (qsr_position){c->at.epoch, c->at.window, rows};
+    return QSR_OK;
+}
+
+/* ---- rolling ----------------------------------------------------------------------------------------------------- */
+
+static size_t window_rows(const qsr_cursor *c) { return (size_t)c->window_units * c->data.rows_per_unit; }
+
+/* What the window in memory, each row in its own place, does not need: places behind it, rows of no use, rows given out. */
+static void find_vacant(qsr_cursor *c)
+{
+    const size_t rows = (size_t)qsr_cursor_units_in(c, c->loaded.window) * c->data.rows_per_unit;
+    c->n_vacant = 0;
+    for (size_t r = 0; r < window_rows(c); r++)
+        if (r >= rows || (c->keep && !c->keep[r])) c->vacant[c->n_vacant++] = (uint32_t)r;
+    if (c->at.offset) qsr_window_leave(c, 0, c->at.offset);
+}
+
+void qsr_window_forget(qsr_cursor *c)
+{
+    qsr_reading_cancel(c->next.reading);
+    c->next.reading = NULL;
+    c->loaded = (qsr_position){0};
+    c->whole = false;
+}
+
+void qsr_window_leave(qsr_cursor *c, size_t offset, size_t rows)
+{
+    for (size_t r = 0; r < rows; r++) c->vacant[c->n_vacant++] = c->order[offset + r];
+    c->whole = false;
+}
+
+/* `n` more units of the next window get places, and may be read. */
+static void place_units(qsr_cursor *c, size_t n)
+{
+    qsr_next_window *next = &c->next;
+    const size_t per_unit = c->data.rows_per_unit, first = next->placed * per_unit;
+    for (size_t r = first; r < first + n * per_unit; r++)
+        next->place[r] = next->keep && !next->keep[r] ? QSR_NOWHERE : c->vacant[--c->n_vacant];
+    next->placed += n;
+    qsr_reading_allow(next->reading, next->placed);
+}
+
+/* The next window becomes the one in memory, once all of it is; all of the window before it was given out. */
+static qsr_status load_next(qsr_cursor *c, qsr_error *e)
+{
+    qsr_next_window *next = &c->next;
+    place_units(c, next->n_units - next->placed);
+    qsr_status status = qsr_reading_end(next->reading, e);
+    next->reading = NULL;
+    qsr_window_forget(c);
+    if (status) return status;
+    make_order(c);
+    for (size_t r = 0; r < c->now_rows; r++) c->order[r] = next->place[c->order[r]];
+    c->loaded = (qsr_position){c->at.epoch, c->at.window, c->now_rows};
+    return QSR_OK;
+}
+
+qsr_status qsr_window_load(qsr_cursor *c, qsr_error *e)
+{
+    if (c->next.reading && c->next.window == c->at.window && !c->at.offset) return load_next(c, e);
+    qsr_reading_cancel(c->next.reading);
+    c->next.reading = NULL;
+    qsr_status status = load_alone(c, e);
+    if (!status && c->rolls) find_vacant(c);
+    return status;
+}
+
+qsr_status qsr_cursor_roll(qsr_cursor *c, qsr_error *e)
+{
+    const size_t rows = window_rows(c);
+    if (c->direct || c->rolls || qsr_cursor_windows(c) == 1) return QSR_OK;
+    bool ordered = c->order != NULL;
+    if (!ordered) c->order = qsr_block_raw(rows, sizeof *c->order);
+    c->vacant = qsr_block_raw(rows, sizeof *c->vacant);
+    c->next.place = qsr_block_raw(rows, sizeof *c->next.place);
+    c->next.units = qsr_block_raw((size_t)c->window_units, sizeof *c->next.units);
+    if (c->keep) c->next.keep = qsr_block_raw(rows, sizeof *c->next.keep);
+    if (!c->order || !c->vacant || !c->next.place || !c->next.units || (c->keep && !c->next.keep))
+        return qsr_fail_nomem(e, "reading the next shuffle window (dataset.buffer)", 4 * rows * sizeof *c->order);
+    c->rolls = true;
+    if (!c->whole || !qsr_same_window(c->loaded, c->at)) {
+        qsr_window_forget(c);
+        return QSR_OK;
+    }
+    qsr_status status = qsr_cursor_look(c, c->loaded.window, e);
+    if (status) return status;
+    if (!ordered) make_order(c);
+    find_vacant(c);
+    return QSR_OK;
+}
+
+/* Whether rows of a window take part, and which; false too when the mask cannot be had: who asks for the rows will hear why. */
+static bool look_ahead(qsr_cursor *c, uint64_t window)
+{
+    qsr_next_window *next = &c->next;
+    next->window = window;
+    next->n_units = (size_t)qsr_cursor_units_in(c, window);
+    for (size_t u = 0; u < next->n_units; u++) next->units[u] = window * c->window_units + u;
+    if (!next->keep) return true;
+    return !qsr_dataset_mask(&c->data, next->units, next->n_units, next->keep, NULL) &&
+           memchr(next->keep, 1, next->n_units * c->data.rows_per_unit);
+}
+
+/* The window of the next row that is not in memory; empty ones are passed. */
+static bool find_next(qsr_cursor *c)
+{
+    const uint64_t windows = qsr_cursor_windows(c);
+    uint64_t window = c->at.window;
+    if (!qsr_same_window(c->at, c->loaded) && look_ahead(c, window)) return true;
+    for (uint64_t passed = 0; passed < windows; passed++) {
+        window = window + 1 == windows ? 0 : window + 1;
+        if (look_ahead(c, window)) return true;
+    }
+    return false;
+}
+
+static bool begin_next(qsr_cursor *c)
+{
+    qsr_next_window *next = &c->next;
+    if (!find_next(c)) return false;
+    next->placed = 0;
+    next->reading = qsr_dataset_begin_reading(&c->data, next->units, next->n_units, next->place, c->rows);
+    return true;
+}
+
+/* As many groups of units as there is room for. */
+static void allow_next(qsr_cursor *c)
+{
+    qsr_next_window *next = &c->next;
+    const size_t left = next->n_units - next->placed, room = c->n_vacant / c->data.rows_per_unit;
+    size_t n = qsr_min_size(left, room);
+    if (n < left) n -= n % c->data.info.units_per_read;
+    if (n) place_units(c, n);
+}
+
+bool qsr_cursor_read_ahead(qsr_cursor *c, uint64_t rows)
+{
+    const bool here = qsr_same_window(c->at, c->loaded);
+    const uint64_t in_memory = here ? c->loaded.offset - c->at.offset : 0;
+    if (!c->rolls || rows <= in_memory || (!c->loaded.offset && !c->next.reading)) return false;
+    if (!c->next.reading && !begin_next(c)) return false;
+    allow_next(c);
+    return qsr_reading_take(c->next.reading);
+}
