@@ -35,16 +35,36 @@ static const float *rows_at(const qsr_learner *l, const float *matrix, const qsr
 
 /* ---- forward of a block ------------------------------------------------------------------------------------------ */
 
-/* Firing, L0 and L1 of a decided code. Several threads may set the same mark. */
+enum { PARTS = 8 }; /* of a sum, so that no addition waits for the one before */
+
+/* sum |f| of n values; *active grows by how many are not 0. */
+static double magnitude(const float *f, size_t n, size_t *active)
+{
+    double part[PARTS] = {0}, sum = 0;
+    int32_t count[PARTS] = {0}; /* n is below 2^32 */
+    size_t e = 0;
+    for (; e + PARTS <= n; e += PARTS)
+        for (size_t p = 0; p < PARTS; p++) {
+            part[p] += fabs((double)f[e + p]);
+            count[p] += f[e + p] != 0;
+        }
+    for (size_t p = 0; e < n; e++, p++) {
+        part[p] += fabs((double)f[e]);
+        count[p] += f[e] != 0;
+    }
+    for (size_t p = 0; p < PARTS; p++) sum += part[p], *active += (size_t)count[p];
+    return sum;
+}
+
+/* Firing, L0 and L1 of a decided code, row by row while its entries are in the cache. Several threads may set the same mark. */
 static void observe(qsr_learner *l, size_t block, const qsr_code *code)
 {
     size_t active = 0;
     double sum = 0;
-    for (size_t e = 0; e < code->row_begin[code->rows]; e++) {
-        if (code->value[e] == 0) continue;
-        active++;
-        sum += fabs(code->value[e]);
-        __atomic_store_n(&l->fired[code->latent[e]], 1, __ATOMIC_RELAXED);
+    for (size_t r = 0; r < code->rows; r++) {
+        sum += magnitude(code->value + code->row_begin[r], code->row_begin[r + 1] - code->row_begin[r], &active);
+        for (size_t e = code->row_begin[r]; e < code->row_begin[r + 1]; e++)
+            if (code->value[e] != 0) __atomic_store_n(&l->fired[code->latent[e]], 1, __ATOMIC_RELAXED);
     }
     l->l0_share[block] = (double)active;
     l->l1_share[block] = sum;

@@ -72,13 +72,17 @@ void qsr_block_begin(qsr_block_work *b, qsr_lane *lane, size_t row0, size_t rows
     memset(b->d_bias, 0, d_in * sizeof *b->d_bias);
 }
 
+static qsr_status have(float **array, size_t room, qsr_error *e)
+{
+    if (!*array) *array = qsr_block_raw(room, sizeof(float));
+    return *array ? QSR_OK : qsr_fail_nomem(e, "gradients of codes", room * sizeof(float));
+}
+
 static qsr_status clear(float **array, bool wanted, size_t room, size_t n, qsr_error *e)
 {
-    if (!wanted) return QSR_OK;
-    if (!*array) *array = qsr_block_raw(room, sizeof(float));
-    if (!*array) return qsr_fail_nomem(e, "gradients of codes", room * sizeof(float));
-    memset(*array, 0, n * sizeof(float));
-    return QSR_OK;
+    qsr_status status = wanted ? have(array, room, e) : QSR_OK;
+    if (wanted && !status) memset(*array, 0, n * sizeof(float));
+    return status;
 }
 
 qsr_status qsr_block_gradients(qsr_block_work *b, const qsr_code *code, const qsr_block_wants *wants, qsr_error *e)
@@ -89,7 +93,7 @@ qsr_status qsr_block_gradients(qsr_block_work *b, const qsr_code *code, const qs
         b->entries = qsr_round_up(n + n / 8, 1024); /* L0 drifts: do not allocate for every small step up */
     }
     qsr_status status = clear(&b->d_value, true, b->entries, n, e);
-    if (!status) status = clear(&b->d_pre, true, b->entries, n, e);
+    if (!status) status = have(&b->d_pre, b->entries, e);
     if (!status) status = clear(&b->d_active, wants->active, b->entries, n, e);
     if (!status) status = clear(&b->d_norm, wants->norm, b->entries, n, e);
     for (unsigned p = 0; !status && p < 2; p++) status = clear(&b->d_param[p], p < wants->params, b->entries, n, e);

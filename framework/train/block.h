@@ -56,7 +56,7 @@ qsr_status qsr_block_create(size_t d_in, float *xc, float *d_xhat, qsr_block_wor
 void qsr_block_destroy(qsr_block_work *);
 /* Ready for the rows [row0, row0 + rows): no streams, d_bias 0. */
 void qsr_block_begin(qsr_block_work *, qsr_lane *, size_t row0, size_t rows, size_t d_in);
-/* Entry gradients for `code`, all 0. */
+/* Entry gradients for `code`, all 0 except d_pre, which the activation's backward writes. */
 qsr_status qsr_block_gradients(qsr_block_work *, const qsr_code *code, const qsr_block_wants *, qsr_error *e);
 /* Adds a stream; QSR_E_UNSUPPORTED beyond the limit. */
 qsr_status qsr_block_add_stream(qsr_block_work *, const qsr_use_stream *, qsr_error *e);
