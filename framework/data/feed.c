@@ -19,9 +19,9 @@ typedef struct {
 
 struct qsr_feed {
     qsr_cursor *cursor;
-    size_t n_taps, size; /* rows of a piece */
-    uint64_t left;       /* rows that no piece holds yet */
-    qsr_pool *pool, *aside;
+    size_t n_taps, size;          /* rows of a piece */
+    uint64_t left;                /* rows that no piece holds yet */
+    qsr_pool *pool, *own, *aside; /* own: threads for reads that wait; NULL: the pool's read */
     piece *pieces;
     size_t n_pieces, taken; /* taken: pieces given out so far; the last of them is still in use */
     bool open;              /* there is more to give out */
@@ -138,11 +138,12 @@ static qsr_status allocate(qsr_feed *f, size_t d_in, qsr_error *e)
     return QSR_OK;
 }
 
-/* Without a thread, or without memory for the next window, rows are read when they are asked for. */
+/* Without threads, or without memory for the next window, rows are read when they are asked for. */
 static void start_thread(qsr_feed *f, bool computes)
 {
+    if (!computes && qsr_pool_create(qsr_pool_threads(f->pool), &f->own, NULL)) return;
     if (qsr_cursor_roll(f->cursor, NULL)) return;
-    f->aside = qsr_pool_aside(f->pool, computes);
+    f->aside = qsr_pool_aside(computes ? f->pool : f->own, computes);
     qsr_cursor_use(f->cursor, f->aside);
     f->threaded = pthread_create(&f->thread, NULL, thread_main, f) == 0;
     if (!f->threaded) qsr_cursor_use(f->cursor, f->pool);
@@ -183,6 +184,7 @@ void qsr_feed_free(qsr_feed *f)
     if (f->threaded) pthread_join(f->thread, NULL);
     qsr_cursor_use(f->cursor, f->pool);
     qsr_pool_free(f->aside);
+    qsr_pool_free(f->own);
     for (size_t i = 0; f->pieces && i < f->n_pieces; i++) {
         for (size_t t = 0; t < f->n_taps; t++) qsr_block_free(f->pieces[i].rows[t]);
         free(f->pieces[i].rows);

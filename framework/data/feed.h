@@ -1,10 +1,10 @@
 /* data/feed: the rows of a cursor in pieces, the next ones read while the caller is at work on those it has.
  *
- * A thread of its own goes on from where the cursor stands: first the pieces that follow, then the shuffle window that follows,
- * into the places of rows that were given out. It is the only one to touch the cursor, so rows and their order are those of a cursor
- * without a feed, and an error comes at the piece that it belongs to. Where a dataset computes its rows (QSR_CAP_COMPUTES) the thread only
- * hands work to the pool, which does it where it has nothing better to do; with one thread there is nothing to gain then, and rows are
- * read when they are asked for. */
+ * A thread goes on from where the cursor stands: first the pieces that follow, then the shuffle window that follows, into the places of
+ * rows that were given out. It is the only one to touch the cursor, so rows and their order are those of a cursor without a feed, and an
+ * error comes at the piece that it belongs to. Reads mostly wait, for a disk or a network, and so have as many threads of their own as the
+ * dataset's pool has. Where a dataset computes its rows (QSR_CAP_COMPUTES) the pool's threads do it where they have nothing better to
+ * do; with one thread there is nothing to gain then, and rows are read when they are asked for. */
 #ifndef QSR_DATA_FEED_H
 #define QSR_DATA_FEED_H
 #include <signal.h>

@@ -17,7 +17,7 @@ typedef struct run {
     qsr_pool_body body;
     void *arg;
     size_t n, grain, chunks;
-    bool aside, computes;
+    bool aside;
     atomic_size_t next, limit,
         failed_at;     /* chunks next .. limit - 1 can be claimed; failed_at: lowest failing one so far, or SIZE_MAX */
     qsr_status status; /* of failed_at; under lock */
@@ -33,14 +33,13 @@ typedef struct {
     bool stop;
     run *front;         /* posted: chunks may be left */
     run *aside;         /* the same, and those below it */
-    unsigned helpers;   /* threads in qsr_pool_help */
     atomic_bool urgent; /* the front run has chunks that nobody has claimed */
 } crew;
 
 struct qsr_pool {
     unsigned threads;
     crew *crew;
-    bool aside, computes;
+    bool aside, waits;
 };
 
 static _Thread_local unsigned worker_index;
@@ -116,7 +115,7 @@ static bool is_urgent(void *arg) { return atomic_load(&((crew *)arg)->urgent); }
 static run *find_aside(const crew *c)
 {
     for (run *r = c->aside; r; r = r->below)
-        if ((r->computes || c->helpers) && has_chunks(r)) return r;
+        if (has_chunks(r)) return r;
     return NULL;
 }
 
@@ -190,11 +189,11 @@ qsr_status qsr_pool_create(unsigned threads, qsr_pool **ret, qsr_error *e)
     return QSR_OK;
 }
 
-qsr_pool *qsr_pool_aside(qsr_pool *pool, bool computes)
+qsr_pool *qsr_pool_aside(qsr_pool *pool, bool waits)
 {
     if (!pool) return NULL;
     qsr_pool *aside = qsr_xcalloc(1, sizeof *aside);
-    *aside = (qsr_pool){.threads = pool->threads, .crew = pool->crew, .aside = true, .computes = computes};
+    *aside = (qsr_pool){.threads = pool->threads, .crew = pool->crew, .aside = true, .waits = waits};
     return aside;
 }
 
@@ -230,13 +229,8 @@ static qsr_status run_here(size_t n, size_t grain, qsr_pool_body body, void *arg
 
 static void fill_in(run *r, const qsr_pool *pool, size_t n, size_t grain, qsr_pool_body body, void *arg)
 {
-    *r = (run){.body = body,
-               .arg = arg,
-               .n = n,
-               .grain = grain,
-               .chunks = qsr_div_up(n, grain),
-               .aside = pool && pool->aside,
-               .computes = pool && pool->computes};
+    *r = (run){
+        .body = body, .arg = arg, .n = n, .grain = grain, .chunks = qsr_div_up(n, grain), .aside = pool && pool->aside};
     atomic_init(&r->next, 0);
     atomic_init(&r->limit, r->chunks);
     atomic_init(&r->failed_at, SIZE_MAX);
@@ -267,7 +261,7 @@ static void await(crew *c, run *r, bool all)
 qsr_status qsr_pool_run(qsr_pool *pool, size_t n, size_t grain, qsr_pool_body body, void *arg)
 {
     if (grain == 0) grain = 1;
-    const bool others = pool && pool->threads > 1 && !inside, waits = others && pool->aside && pool->computes;
+    const bool others = pool && pool->threads > 1 && !inside, waits = others && pool->waits;
     if (!others || n == 0 || (n <= grain && !waits)) return run_here(n, grain, body, arg);
     crew *c = pool->crew;
     run r;
@@ -294,7 +288,7 @@ qsr_job *qsr_job_open(qsr_pool *aside, size_t n, size_t grain, qsr_pool_body bod
     fill_in(&job->run, aside, n, qsr_max_size(grain, 1), body, arg);
     atomic_store(&job->run.limit, 0);
     job->crew = aside ? aside->crew : NULL;
-    job->waits = aside && aside->computes && aside->threads > 1;
+    job->waits = aside && aside->waits && aside->threads > 1;
     job->run.aside = true;
     if (job->crew) post(job->crew, &job->run);
     return job;
@@ -360,8 +354,6 @@ void qsr_pool_help(qsr_pool *pool, bool (*enough)(void *arg), void *arg)
 {
     crew *c = pool->crew;
     pthread_mutex_lock(&c->lock);
-    c->helpers++;
-    pthread_cond_broadcast(&c->start);
     while (!enough(arg)) {
         const struct timespec until = soon();
         run *r = find_aside(c);
@@ -370,7 +362,6 @@ void qsr_pool_help(qsr_pool *pool, bool (*enough)(void *arg), void *arg)
         else
             pthread_cond_timedwait(&c->start, &c->lock, &until);
     }
-    c->helpers--;
     pthread_mutex_unlock(&c->lock);
 }
 

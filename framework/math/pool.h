@@ -20,11 +20,9 @@ unsigned qsr_pool_threads(const qsr_pool *); /* NULL: 1 */
 qsr_status qsr_pool_run(qsr_pool *, size_t n, size_t grain, qsr_pool_body, void *arg);
 
 /* The same threads for somebody who works ahead of the others, on a thread of his own: of a run through this handle they take chunks
- * while no run of the pool itself has any left. computes: the chunks are work for processors, so the caller only waits for
- * them, and no more threads compute than the pool has. Otherwise chunks rather wait, for a disk: the caller goes through
- * them himself, and the pool's threads join while somebody is in qsr_pool_help. Results are those of the pool. It does not outlive the
- * pool. NULL for a NULL pool. */
-qsr_pool *qsr_pool_aside(qsr_pool *, bool computes);
+ * while no run of the pool itself has any left. waits: the caller only waits for them, so that no more threads compute than the
+ * pool has; otherwise he takes chunks too. Results are those of the pool. It does not outlive the pool. NULL for a NULL pool. */
+qsr_pool *qsr_pool_aside(qsr_pool *, bool waits);
 
 /* A run aside whose caller does not wait for it, and whose chunks may be worked on as he allows them. */
 typedef struct qsr_job qsr_job;

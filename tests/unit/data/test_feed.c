@@ -81,13 +81,14 @@ static const struct {
     {"units: 25, rows_per_unit: 4, buffer: 33, units_per_read: 3", 0, true},
     {"units: 90, rows_per_unit: 4, buffer: 57, units_per_read: 3, skip_first: 1, drop: 2, shuffle: false", 5, true},
     {"units: 25, rows_per_unit: 4, skip_first: 1, buffer: 13, drop: 3, drop_begin: 30, drop_end: 70", 8, false},
-    {"units: 25, rows_per_unit: 4, skip_first: 1, buffer: 3, drop_begin: 1, drop_end: 86", 8, false}, /* one row in 22 windows */
-    {"rows_per_unit: 4, buffer: 33, units_per_read: 3", 0, true},                                     /* without end */
+    {"units: 25, rows_per_unit: 4, skip_first: 1, buffer: 3, drop_begin: 1, drop_end: 86", 8,
+     false},                                                      /* one row in 22 windows */
+    {"rows_per_unit: 4, buffer: 33, units_per_read: 3", 0, true}, /* without end */
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-static void check_rows(size_t shape, unsigned threads, bool computes, uint64_t from, size_t piece, const uint64_t *want, size_t n,
-                       uint64_t reads)
+static void check_rows(size_t shape, unsigned threads, bool computes, uint64_t from, size_t piece, const uint64_t *want,
+                       size_t n, uint64_t reads)
 {
     stream *s = open_stream(shapes[shape].dataset, shapes[shape].eval, threads, computes);
     qsr_position at;
@@ -145,7 +146,11 @@ static void the_next_read_begins_meanwhile(void **state)
     const struct {
         unsigned threads;
         bool computes, ahead, grows;
-    } cases[] = {{1, false, true, true}, {2, false, true, true}, {2, true, true, true}, {1, true, true, false}, {2, false, false, false}};
+    } cases[] = {{1, false, true, true},
+                 {2, false, true, true},
+                 {2, true, true, true},
+                 {1, true, true, false},
+                 {2, false, false, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         stream *s = open_stream(slow, 0, cases[i].threads, cases[i].computes);
         qsr_feed *feed = feed_of(s, 20, 1000, cases[i].ahead);
@@ -153,8 +158,10 @@ static void the_next_read_begins_meanwhile(void **state)
         size_t got;
         assert_ok(qsr_feed_next(feed, NULL, &rows, &got, NULL));
         const uint64_t window = 20;
-        if (cases[i].grows) assert_true(grows(&s->data, window));
-        else assert_int_equal(qsr_dataset_reads(&s->data), window);
+        if (cases[i].grows)
+            assert_true(grows(&s->data, window));
+        else
+            assert_int_equal(qsr_dataset_reads(&s->data), window);
         qsr_feed_free(feed);
         close_stream(s);
     }
@@ -179,8 +186,9 @@ static void rows_of_their_own_are_read_meanwhile(void **state)
 static void an_error_waits_for_its_place(void **state)
 {
     (void)state;
-    static const char *const datasets[] = {"units: 400, rows_per_unit: 3, units_per_read: 2, buffer: 120, bad_row: 300, bad_column: 1",
-                                           "units: 400, rows_per_unit: 3, units_per_read: 2, buffer: 120, bad_row: 300, bad_column: 1, shuffle: false"};
+    static const char *const datasets[] = {
+        "units: 400, rows_per_unit: 3, units_per_read: 2, buffer: 120, bad_row: 300, bad_column: 1",
+        "units: 400, rows_per_unit: 3, units_per_read: 2, buffer: 120, bad_row: 300, bad_column: 1, shuffle: false"};
     for (size_t d = 0; d < 2; d++)
         for (unsigned threads = 1; threads <= 3; threads++)
             for (int computes = 0; computes < 2; computes++)
@@ -206,7 +214,8 @@ static void whoever_wants_to_stop_does_not_wait(void **state)
     (void)state;
     const volatile sig_atomic_t stop = 1;
     for (unsigned threads = 1; threads <= 2; threads++) {
-        stream *s = open_stream("units: 400, rows_per_unit: 3, units_per_read: 40, buffer: 120, pause: 300", 0, threads, false);
+        stream *s =
+            open_stream("units: 400, rows_per_unit: 3, units_per_read: 40, buffer: 120, pause: 300", 0, threads, false);
         qsr_feed *feed = feed_of(s, 20, 1000, true);
         float *const *rows;
         size_t got;
@@ -252,12 +261,9 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_are_those_of_the_cursor),
-        cmocka_unit_test(the_next_read_begins_meanwhile),
-        cmocka_unit_test(rows_of_their_own_are_read_meanwhile),
-        cmocka_unit_test(an_error_waits_for_its_place),
-        cmocka_unit_test(whoever_wants_to_stop_does_not_wait),
-        cmocka_unit_test(a_feed_can_be_given_up_at_any_moment),
+        cmocka_unit_test(rows_are_those_of_the_cursor),         cmocka_unit_test(the_next_read_begins_meanwhile),
+        cmocka_unit_test(rows_of_their_own_are_read_meanwhile), cmocka_unit_test(an_error_waits_for_its_place),
+        cmocka_unit_test(whoever_wants_to_stop_does_not_wait),  cmocka_unit_test(a_feed_can_be_given_up_at_any_moment),
     };
     return cmocka_run_group_tests(tests, NULL, end);
 }

@@ -109,12 +109,12 @@ static void *run_aside(void *arg)
 
 static bool is_over(void *arg) { return atomic_load(&((side *)arg)->over); }
 
-static side *begin_side(unsigned threads, bool computes, qsr_status fails, pthread_t *ret_thread)
+static side *begin_side(unsigned threads, bool waits, qsr_status fails, pthread_t *ret_thread)
 {
     side *s = calloc(1, sizeof *s);
     s->fails = fails;
     assert_int_equal(qsr_pool_create(threads, &s->pool, NULL), QSR_OK);
-    s->aside = qsr_pool_aside(s->pool, computes);
+    s->aside = qsr_pool_aside(s->pool, waits);
     assert_int_equal(qsr_pool_threads(s->aside), threads);
     assert_int_equal(pthread_create(ret_thread, NULL, run_aside, s), 0);
     return s;
@@ -135,10 +135,10 @@ static void runs_aside_disturb_none_of_the_others(void **state)
     (void)state;
     size_t grain = 7;
     for (unsigned threads = 1; threads <= 4; threads++)
-        for (int computes = 0; computes < 2; computes++)
+        for (int waits = 0; waits < 2; waits++)
             for (int repeat = 0; repeat < 40; repeat++) {
                 pthread_t thread;
-                side *s = begin_side(threads, computes, repeat % 2 ? QSR_E_INPUT : QSR_OK, &thread);
+                side *s = begin_side(threads, waits, repeat % 2 ? QSR_E_INPUT : QSR_OK, &thread);
                 for (int turn = 0; turn < 5; turn++) {
                     memset(visits, 0, sizeof visits);
                     assert_int_equal(qsr_pool_run(s->pool, 1000, grain, visit, &grain), QSR_OK);
@@ -154,19 +154,21 @@ static void jobs_do_what_is_allowed(void **state)
 {
     (void)state;
     for (unsigned threads = 0; threads <= 4; threads++)
-        for (int computes = 0; computes < 2; computes++)
+        for (int waits = 0; waits < 2; waits++)
             for (int cancel = 0; cancel < 2; cancel++) {
                 side *s = calloc(1, sizeof *s);
                 if (threads) assert_int_equal(qsr_pool_create(threads, &s->pool, NULL), QSR_OK);
-                s->aside = qsr_pool_aside(s->pool, computes);
+                s->aside = qsr_pool_aside(s->pool, waits);
                 qsr_job *job = qsr_job_open(s->aside, ITEMS, 3, visit_aside, s);
                 assert_false(qsr_job_take(job));
                 qsr_job_allow(job, 100); /* 33 chunks */
                 qsr_job_allow(job, 50);  /* never fewer */
                 while (qsr_job_take(job)) continue;
                 for (int i = 99; i < ITEMS; i++) assert_int_equal(s->visits[i], 0);
-                if (!cancel) assert_int_equal(qsr_job_close(job), QSR_OK);
-                else qsr_job_cancel(job);
+                if (!cancel)
+                    assert_int_equal(qsr_job_close(job), QSR_OK);
+                else
+                    qsr_job_cancel(job);
                 for (int i = 0; i < ITEMS; i++) assert_true(s->visits[i] == 1 || (cancel && !s->visits[i]));
                 qsr_pool_free(s->aside);
                 qsr_pool_free(s->pool);
@@ -179,11 +181,11 @@ static void a_job_tells_its_first_failure(void **state)
 {
     (void)state;
     for (unsigned threads = 1; threads <= 4; threads++)
-        for (int computes = 0; computes < 2; computes++)
+        for (int waits = 0; waits < 2; waits++)
             for (int repeat = 0; repeat < 50; repeat++) {
                 qsr_pool *pool;
                 assert_int_equal(qsr_pool_create(threads, &pool, NULL), QSR_OK);
-                qsr_pool *aside = qsr_pool_aside(pool, computes);
+                qsr_pool *aside = qsr_pool_aside(pool, waits);
                 qsr_job *job = qsr_job_open(aside, 1000, 1, fail_some, NULL);
                 qsr_job_allow(job, 400);
                 if (repeat % 2) (void)qsr_job_take(job);
@@ -215,10 +217,14 @@ static void refuses_absurd_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(visits_everything_once),         cmocka_unit_test(first_failure_in_index_order_wins),
-        cmocka_unit_test(nested_runs_stay_on_their_thread), cmocka_unit_test(blas_keeps_to_one_thread),
-        cmocka_unit_test(refuses_absurd_counts),          cmocka_unit_test(runs_aside_disturb_none_of_the_others),
-        cmocka_unit_test(jobs_do_what_is_allowed),        cmocka_unit_test(a_job_tells_its_first_failure),
+        cmocka_unit_test(visits_everything_once),
+        cmocka_unit_test(first_failure_in_index_order_wins),
+        cmocka_unit_test(nested_runs_stay_on_their_thread),
+        cmocka_unit_test(blas_keeps_to_one_thread),
+        cmocka_unit_test(refuses_absurd_counts),
+        cmocka_unit_test(runs_aside_disturb_none_of_the_others),
+        cmocka_unit_test(jobs_do_what_is_allowed),
+        cmocka_unit_test(a_job_tells_its_first_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
