@@ -121,8 +121,6 @@ enum { CHUNK_WORDS = 131072 }; /* packed rows that stay in the second-level cach
 static const double LARGEST = 0x1p120;
 static const float LEAST_SCALE = 0x1p-10f; /* of the block's largest: below, rows take a wider bound than they need */
 
-static size_t chunk_rows(const qsr_screen *s) { return qsr_max_size(QSR_SCREEN_ROWS, CHUNK_WORDS / words_of(s)); }
-
 static size_t packed_words(const qsr_screen *s, size_t rows)
 {
     return qsr_round_up(rows * stride_of(s) + QSR_SCREEN_LANES, 16);
@@ -151,30 +149,23 @@ size_t qsr_screen_scratch(const qsr_screen *s, size_t rows)
 static size_t tiles_of(size_t rows) { return qsr_div_up(rows, QSR_SCREEN_ROWS); }
 static size_t tile_begin(size_t rows, size_t t) { return rows * t / tiles_of(rows); }
 
-/* What scratch memory holds, from its beginning. */
-typedef struct {
-    uint32_t *packed;   /* tile after tile, or in order */
-    uint32_t *panel;    /* of latents that are in order */
-    float *scale, *off; /* [rows]; |x - x~| / |x| */
-    float *step;        /* [rows] of integers */
-    float *m, *most;
-} block_parts;
-
-static block_parts parts_of(const qsr_screen *s, size_t rows, float *scratch)
+/* The parts of scratch memory. */
+static qsr_screened lay_out(const qsr_screen *s, size_t rows, const float *bias, float *scratch)
 {
     size_t padded = qsr_round_up(rows, 16);
-    block_parts p = {.packed = (uint32_t *)(void *)scratch, .scale = scratch + packed_words(s, rows)};
-    p.off = p.scale + padded;
-    p.step = p.off + padded;
-    p.m = p.step + padded;
-    p.panel = (uint32_t *)(void *)(p.m + qsr_round_up(s->n, WIDTH));
-    p.most = p.m + qsr_round_up(s->n, WIDTH) + WIDTH * stride_of(s);
-    return p;
+    qsr_screened b = {.rows = rows, .a = qsr_screen_flushed(s->d), .bias = bias, .packed = (uint32_t *)(void *)scratch};
+    b.scale = scratch + packed_words(s, rows);
+    b.off = b.scale + padded;
+    b.step = b.off + padded;
+    b.m = b.step + padded;
+    b.panel = (uint32_t *)(void *)(b.m + qsr_round_up(s->n, WIDTH));
+    b.most = b.m + qsr_round_up(s->n, WIDTH) + WIDTH * stride_of(s);
+    return b;
 }
 
 /* A row's norm, and what it is off by; how many rows have a bound. */
 static size_t measure_rows(const qsr_screen *s, const qsr_screen_off *off, size_t rows, double coarsest,
-                           const block_parts *to, size_t begin)
+                           const qsr_screened *to, size_t begin)
 {
     size_t n = 0;
     for (size_t r = 0; r < rows; r++) {
@@ -189,7 +180,7 @@ static size_t measure_rows(const qsr_screen *s, const qsr_screen_off *off, size_
     return n;
 }
 
-static size_t pack_rows(const qsr_screen *s, const float *x, size_t rows, double coarsest, const block_parts *to)
+static size_t pack_rows(const qsr_screen *s, const float *x, size_t rows, double coarsest, const qsr_screened *to)
 {
     const float *from[QSR_SCREEN_LANES];
     qsr_screen_off off[QSR_SCREEN_LANES];
@@ -204,19 +195,19 @@ static size_t pack_rows(const qsr_screen *s, const float *x, size_t rows, double
 }
 
 /* What most rows of the block are off by, as a part of their norm; those that are off by more get a scale that is larger by that. */
-static double level_ratios(const block_parts *p, size_t rows)
+static double level_ratios(const qsr_screened *b)
 {
     double sum = 0, most = 0;
     size_t n = 0;
-    for (size_t r = 0; r < rows; r++) {
-        if (isnan(p->scale[r])) continue;
-        sum += p->off[r];
-        most = fmax(most, p->off[r]);
+    for (size_t r = 0; r < b->rows; r++) {
+        if (isnan(b->scale[r])) continue;
+        sum += b->off[r];
+        most = fmax(most, b->off[r]);
         n++;
     }
     double ratio = n ? fmax(sum / (double)n, most / 4) : 0;
-    for (size_t r = 0; r < rows; r++)
-        if (p->off[r] > ratio) p->scale[r] = at_least((double)p->scale[r] * (p->off[r] / ratio));
+    for (size_t r = 0; r < b->rows; r++)
+        if (b->off[r] > ratio) b->scale[r] = at_least((double)b->scale[r] * (b->off[r] / ratio));
     return ratio;
 }
 
@@ -231,17 +222,31 @@ static float level_scales(float *scale, size_t rows)
     return least;
 }
 
-static void bound_latents(const qsr_screen *s, double ratio, const float *bias, float least, float *m)
+static void bound_latents(const qsr_screen *s, const qsr_screened *b)
 {
-    double du = (double)s->d * U;
+    double du = (double)s->d * U, ratio = level_ratios(b);
     float factor = at_least(ratio + (of_integers(s) ? 1.1 : 4.2 + 3.1 * ratio) * du + 40 * U);
+    float least = b->bias ? level_scales(b->scale, b->rows) : 0;
     for (size_t j = 0; j < s->n; j++) {
         double bound = (double)factor * s->norm[j] + s->error[j];
-        if (bias) bound += least > 0 ? 4 * U * fabs((double)bias[j]) / least : 0;
-        m[j] = at_least(bound * (1 + 0x1p-19)); /* so that U - 2 scale m may be computed in float */
+        if (least > 0) bound += 4 * U * fabs((double)b->bias[j]) / least;
+        b->m[j] = at_least(bound * (1 + 0x1p-19)); /* so that U - 2 scale m may be computed in float */
     }
-    memset(m + s->n, 0, (qsr_round_up(s->n, WIDTH) - s->n) * sizeof *m);
+    memset(b->m + s->n, 0, (qsr_round_up(s->n, WIDTH) - s->n) * sizeof *b->m);
 }
+
+size_t qsr_screen_begin(const qsr_screen *s, const float *x, size_t rows, size_t k, const float *bias, double coarsest,
+                        float *scratch, qsr_screened *ret)
+{
+    *ret = lay_out(s, rows, bias, scratch);
+    ret->groups = k ? groups_for(s, k) : 0;
+    memset(ret->most, 0, rows * ret->groups * sizeof *ret->most);
+    size_t bounded = pack_rows(s, x, rows, coarsest, ret);
+    bound_latents(s, ret);
+    return bounded;
+}
+
+/* ---- products ---------------------------------------------------------------------------------------------------- */
 
 /* A tile whose panel reaches beyond the last latent: through a small copy of the output. */
 static void edge_tile(const qsr_screen *s, qsr_screen_tile tile, size_t columns)
@@ -274,61 +279,45 @@ static const uint32_t *panel_of(const qsr_screen *s, size_t panel, uint32_t *scr
     return scratch;
 }
 
-static void multiply_tile(const qsr_screen *s, const block_parts *p, size_t rows, size_t t, size_t panel,
-                          const uint32_t *words, const float *bias, float *upper, size_t ld, const qsr_screened *ret)
+static void multiply_tile(const qsr_screen *s, const qsr_screened *b, size_t t, size_t panel, const uint32_t *words, float *upper,
+                          size_t ld)
 {
-    size_t begin = tile_begin(rows, t), at = panel * WIDTH;
-    qsr_screen_tile tile = {.rows = tile_begin(rows, t + 1) - begin,
+    size_t begin = tile_begin(b->rows, t), at = panel * WIDTH;
+    qsr_screen_tile tile = {.rows = tile_begin(b->rows, t + 1) - begin,
                             .words = words_of(s),
-                            .a = p->packed + begin * words_of(s),
+                            .a = b->packed + begin * words_of(s),
                             .b = words,
-                            .scale = p->scale + begin,
-                            .row_step = p->step + begin,
-                            .m = p->m + at,
-                            .bias = bias ? bias + at : NULL,
-                            .out = upper + begin * ld + at,
+                            .scale = b->scale + begin,
+                            .row_step = b->step + begin,
+                            .m = b->m + at,
+                            .bias = b->bias ? b->bias + at : NULL,
+                            .out = upper + at,
                             .ld = ld,
-                            .ld_most = ret->groups};
+                            .ld_most = b->groups};
     if (of_integers(s)) tile.step = s->step + at, tile.start = s->start + at;
-    if (ret->groups) tile.most = ret->most + begin * ret->groups + section_of(s, ret, panel);
+    if (b->groups) tile.most = b->most + begin * b->groups + section_of(s, b, panel);
     if (s->n - at < WIDTH)
         edge_tile(s, tile, s->n - at);
     else
         s->tiles->tile(&tile);
 }
 
-static qsr_screened bounds_of(const qsr_screen *s, const block_parts *p)
+size_t qsr_screen_together(const qsr_screen *s)
 {
-    return (qsr_screened){.scale = p->scale, .m = p->m, .a = qsr_screen_flushed(s->d), .most = p->most, .row = p->packed};
+    return qsr_max_size(1, CHUNK_WORDS / words_of(s) / QSR_SCREEN_ROWS) * QSR_SCREEN_ROWS;
 }
 
-static void settle_widths(const qsr_screen *s, const block_parts *p, size_t rows, const float *bias)
+size_t qsr_screen_rows(const qsr_screen *s, const qsr_screened *b, size_t begin, float *upper, size_t ld)
 {
-    double ratio = level_ratios(p, rows);
-    bound_latents(s, ratio, bias, bias ? level_scales(p->scale, rows) : 0, p->m);
-}
-
-size_t qsr_screen_rows(const qsr_screen *s, const float *x, size_t rows, size_t k, const float *bias, double coarsest,
-                       float *scratch, float *upper, size_t ld, qsr_screened *ret)
-{
-    block_parts p = parts_of(s, rows, scratch);
-    *ret = bounds_of(s, &p);
-    ret->groups = k ? groups_for(s, k) : 0;
-    size_t bounded = pack_rows(s, x, rows, coarsest, &p);
-    if (2 * bounded < rows) {
-        for (size_t r = 0; r < rows; r++) p.scale[r] = NAN;
-        return 0;
+    size_t first = 0, tiles = tiles_of(b->rows);
+    while (tile_begin(b->rows, first) < begin) first++;
+    size_t end = qsr_min_size(tiles, first + qsr_screen_together(s) / QSR_SCREEN_ROWS);
+    for (size_t panel = 0; panel * WIDTH < s->n; panel++) {
+        const uint32_t *words = panel_of(s, panel, b->panel);
+        for (size_t t = first; t < end; t++)
+            multiply_tile(s, b, t, panel, words, upper + (tile_begin(b->rows, t) - begin) * ld, ld);
     }
-    memset(ret->most, 0, rows * ret->groups * sizeof *ret->most);
-    settle_widths(s, &p, rows, bias);
-    size_t chunk = qsr_max_size(1, chunk_rows(s) / QSR_SCREEN_ROWS), tiles = tiles_of(rows);
-    for (size_t first = 0; first < tiles; first += chunk)
-        for (size_t panel = 0; panel * WIDTH < s->n; panel++) {
-            const uint32_t *words = panel_of(s, panel, p.panel);
-            for (size_t t = first; t < qsr_min_size(tiles, first + chunk); t++)
-                multiply_tile(s, &p, rows, t, panel, words, bias, upper, ld, ret);
-        }
-    return bounded;
+    return tile_begin(b->rows, end);
 }
 
 /* ---- pairs ------------------------------------------------------------------------------------------------------- */
@@ -336,14 +325,13 @@ size_t qsr_screen_rows(const qsr_screen *s, const float *x, size_t rows, size_t 
 void qsr_screen_begin_pairs(const qsr_screen *s, const float *x, size_t rows, const float *bias, float *scratch,
                             qsr_screened *ret)
 {
-    block_parts p = parts_of(s, rows, scratch);
-    *ret = bounds_of(s, &p);
+    *ret = lay_out(s, rows, bias, scratch);
     for (size_t r = 0; r < rows; r++) {
         qsr_screen_off off;
-        s->tiles->round(x + r * s->d, s->d, p.packed + r * stride_of(s), &off);
-        measure_rows(s, &off, 1, INFINITY, &p, r);
+        s->tiles->round(x + r * s->d, s->d, ret->packed + r * stride_of(s), &off);
+        measure_rows(s, &off, 1, INFINITY, ret, r);
     }
-    settle_widths(s, &p, rows, bias);
+    bound_latents(s, ret);
 }
 
 void qsr_screen_prefetch(const qsr_screen *s, const uint32_t *latent, size_t n)
@@ -353,10 +341,9 @@ void qsr_screen_prefetch(const qsr_screen *s, const uint32_t *latent, size_t n)
             __builtin_prefetch(s->words + latent[i] * stride_of(s) + k, 0, 2);
 }
 
-void qsr_screen_pairs(const qsr_screen *s, const qsr_screened *b, size_t r, const uint32_t *latent, size_t n,
-                      const float *bias, float *upper)
+void qsr_screen_pairs(const qsr_screen *s, const qsr_screened *b, size_t r, const uint32_t *latent, size_t n, float *upper)
 {
-    s->tiles->dots(b->row + r * stride_of(s), s->words, stride_of(s), latent, n, upper);
+    s->tiles->dots(b->packed + r * stride_of(s), s->words, stride_of(s), latent, n, upper);
     for (size_t i = 0; i < n; i++)
-        upper[i] = (float)((double)b->scale[r] * b->m[latent[i]] + upper[i] + (bias ? bias[latent[i]] : 0));
+        upper[i] = (float)((double)b->scale[r] * b->m[latent[i]] + upper[i] + (b->bias ? b->bias[latent[i]] : 0));
 }

@@ -93,24 +93,31 @@ void qsr_screen_free(qsr_screen *);
 /* After w[n][d] changed. */
 void qsr_screen_fill(qsr_screen *, const float *w, qsr_pool *);
 
-/* A block of bounds: what upper[rows][n] means. */
+/* A block of rows, rounded, and what its bounds mean. */
 typedef struct {
+    size_t rows;
     float *scale; /* [rows]; NaN: no bound for this row, its upper is garbage */
     float *m;     /* [n, rounded up to 32] */
     float a;
     size_t groups; /* 0, or: */
     float *most;   /* [rows][groups] the largest lower bound of each group of latents, or 0 */
-    uint32_t *row; /* for pairs: the rows' words in order */
+    const float *bias;
+    float *off, *step;         /* [rows] |x - x~| / |x|; steps of integers */
+    uint32_t *packed, *panel;  /* the rows, tile after tile or in order; a panel of latents that are in order */
 } qsr_screened;
 
 /* a, for rows of d columns. */
 float qsr_screen_flushed(size_t d);
 size_t qsr_screen_scratch(const qsr_screen *, size_t rows); /* floats */
-/* upper[r * ld + j] = U of row r and latent j. ret points into scratch. bias may be NULL. k: lower bounds are wanted in groups, some four
- * times k of them; 0: not. Rows with |x - x~| > coarsest |x| have no bound. Returns how many have one; where that is fewer than half of the
- * rows nothing is multiplied, no row has one, and it returns 0. [any] */
-size_t qsr_screen_rows(const qsr_screen *, const float *x, size_t rows, size_t k, const float *bias, double coarsest,
-                       float *scratch, float *upper, size_t ld, qsr_screened *ret);
+/* Rows for the function below. ret points into scratch; bias may be NULL. k: lower bounds are wanted in groups, some four times k of them;
+ * 0: not. Rows with |x - x~| > coarsest |x| have no bound. Returns how many have one. [any] */
+size_t qsr_screen_begin(const qsr_screen *, const float *x, size_t rows, size_t k, const float *bias, double coarsest,
+                        float *scratch, qsr_screened *ret);
+/* Rows that the function below computes together, at most. */
+size_t qsr_screen_together(const qsr_screen *);
+/* upper[i * ld + j] = U of row begin + i and latent j, for rows from `begin` on: 0, or what the call before returned. Returns where they
+ * end. [any] */
+size_t qsr_screen_rows(const qsr_screen *, const qsr_screened *, size_t begin, float *upper, size_t ld);
 
 /* For bounds pair by pair; the latents are in order. ret points into scratch. [any] */
 void qsr_screen_begin_pairs(const qsr_screen *, const float *x, size_t rows, const float *bias, float *scratch,
@@ -118,6 +125,5 @@ void qsr_screen_begin_pairs(const qsr_screen *, const float *x, size_t rows, con
 /* They are asked for soon. */
 void qsr_screen_prefetch(const qsr_screen *, const uint32_t *latent, size_t n);
 /* upper[i] = U of row r and latent[i]; the row has a bound. [any] */
-void qsr_screen_pairs(const qsr_screen *, const qsr_screened *, size_t r, const uint32_t *latent, size_t n,
-                      const float *bias, float *upper);
+void qsr_screen_pairs(const qsr_screen *, const qsr_screened *, size_t r, const uint32_t *latent, size_t n, float *upper);
 #endif

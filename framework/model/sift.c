@@ -97,6 +97,7 @@ typedef struct {
     size_t entries;         /* in code */
     const float *x;         /* [rows that go through it][d_in] */
     const uint32_t *number; /* which rows of the block they are; NULL: all */
+    size_t chunk;           /* the row that the bounds in s->upper begin with */
     bool later;             /* rows came out of their order */
     qsr_screened bounds;
     qsr_screened pairs; /* bounds in bfloat16 where `bounds` are of integers, or nothing */
@@ -146,7 +147,7 @@ static bool find_largest(const sift_run *run, candidate_list *c)
     const qsr_sifting *s = run->s;
     const qsr_screened *b = &run->bounds;
     size_t n = s->p->d_sae, k = run->rule->k;
-    const float *upper = s->upper + c->row * n;
+    const float *upper = s->upper + (c->row - run->chunk) * n;
     float bound = b->groups ? qsr_select_bound_of(b->most + c->row * b->groups, b->groups, k)
                             : qsr_select_bound(upper, b->m, 2 * b->scale[c->row], n, k);
     c->open = qsr_select_reaching(upper, n, least_upper(bound, b->a), ROOM, c->open_latent, c->upper);
@@ -165,7 +166,7 @@ static float needed(const sift_rule *rule, const candidate_list *c, uint32_t lat
 static bool find_above(const sift_run *run, candidate_list *c)
 {
     size_t n = run->s->p->d_sae;
-    const float *upper = run->s->upper + c->row * n;
+    const float *upper = run->s->upper + (c->row - run->chunk) * n;
     if (!run->rule->threshold) {
         c->least = run->rule->as_bounds ? run->rule->scalar : run->rule->scalar - run->bounds.a;
         c->open = qsr_select_reaching(upper, n, c->least, ROOM, c->open_latent, c->upper);
@@ -213,7 +214,7 @@ static void settle_sure(const sift_run *run, candidate_list *c)
         narrow(run, c, c->upper, run->bounds.a);
         s->count.pairs += c->sure;
     }
-    if (run->pairs.row)
+    if (run->pairs.rows)
         qsr_screen_prefetch(&s->sieve->bf16, c->open_latent, c->open);
     else if (!run->rule->as_bounds)
         prefetch_weights(run, c->open_latent, c->open);
@@ -224,12 +225,12 @@ static void bound_again(const sift_run *run, candidate_list *c)
 {
     qsr_sifting *s = run->s;
     float upper[ROOM];
-    if (!run->pairs.row) return;
+    if (!run->pairs.rows) return;
     if (isnan(run->pairs.scale[c->row])) {
         c->dropped = true;
         return;
     }
-    qsr_screen_pairs(&s->sieve->bf16, &run->pairs, c->row, c->open_latent, c->open, bias_of(s), upper);
+    qsr_screen_pairs(&s->sieve->bf16, &run->pairs, c->row, c->open_latent, c->open, upper);
     s->count.bounds += c->open;
     narrow(run, c, upper, run->pairs.a);
     if (!run->rule->as_bounds) prefetch_weights(run, c->open_latent, c->open);
@@ -288,7 +289,7 @@ static void merge(const candidate_list *c, const float *open_value, uint32_t *la
 static void put_bounds(sift_run *run, const candidate_list *c)
 {
     const qsr_sift_room *room = run->s->room;
-    const qsr_screened *b = run->pairs.row ? &run->pairs : &run->bounds;
+    const qsr_screened *b = run->pairs.rows ? &run->pairs : &run->bounds;
     size_t of_block = run->number ? run->number[c->row] : c->row, at = run->entries;
     float twice = 2 * b->scale[c->row];
     memcpy(run->code->latent + at, c->open_latent, c->open * sizeof *c->open_latent);
@@ -321,26 +322,34 @@ static void finish(sift_run *run, candidate_list *c)
 
 enum { STAGES = 4 };
 
-/* What a stage needs comes into the cache while other rows are in other stages. left[0..n): the rows that go on to the next screen. */
-static size_t sift_rows(sift_run *run, size_t rows, uint32_t *left)
+/* One row's next stage. */
+static void advance(sift_run *run, int stage, candidate_list *c)
 {
+    if (c->dropped) return;
+    if (stage == 1) settle_sure(run, c);
+    if (stage == 2) bound_again(run, c);
+    if (stage == 3) finish(run, c);
+}
+
+/* What a stage needs comes into the cache while other rows are in other stages. Rows that go on to the next screen end up in
+ * room->number; returns how many. */
+static size_t sift_rows(sift_run *run, const qsr_screen *screen)
+{
+    qsr_sifting *s = run->s;
     candidate_list list[STAGES];
-    size_t n = 0;
+    size_t n = 0, rows = run->bounds.rows, end = 0;
     for (size_t at = 0; at < rows + STAGES - 1; at++) {
-        for (size_t stage = STAGES; stage--;) {
-            if (at < stage || at - stage >= rows) continue;
-            candidate_list *c = &list[(at - stage) % STAGES];
-            if (stage == 0)
-                find(run, at, c);
-            else if (stage == 1 && !c->dropped)
-                settle_sure(run, c);
-            else if (stage == 2 && !c->dropped)
-                bound_again(run, c);
-            else if (stage == 3) {
-                if (!c->dropped) finish(run, c);
-                if (c->dropped) left[n++] = run->number ? run->number[c->row] : c->row;
-            }
+        for (size_t stage = STAGES - 1; stage; stage--)
+            if (at >= stage && at - stage < rows) advance(run, (int)stage, &list[(at - stage) % STAGES]);
+        const candidate_list *last = &list[(at + 1) % STAGES];
+        if (at + 1 >= STAGES && last->dropped) s->room->number[n++] = run->number ? run->number[last->row] : last->row;
+        if (at == end && at < rows) {
+            double start = qsr_clock();
+            run->chunk = end;
+            end = qsr_screen_rows(screen, &run->bounds, end, s->upper, s->p->d_sae);
+            s->screening += qsr_clock() - start;
         }
+        if (at < rows) find(run, at, &list[at % STAGES]);
     }
     return n;
 }
@@ -356,23 +365,23 @@ static const float *gather(const qsr_sifting *s, const uint32_t *number, size_t 
  * leave so many latents that bfloat16 costs less. */
 static const double COARSEST = 1.25;
 
-/* The rows run->number[0..n), or all, by one screen; those that are left stand in room->number then. */
+/* The rows run->number[0..n), or all, by one screen; those that are left stand in room->number then. Where it has bounds for less than
+ * half of them, that is all. */
 static size_t screen_rows(sift_run *run, const qsr_screen *screen, size_t n)
 {
     qsr_sifting *s = run->s;
     const qsr_sift_room *room = s->room;
     bool integers = screen == &s->sieve->int8;
-    run->later |= n < s->rows;
     double start = qsr_clock(), coarsest = integers ? COARSEST / sqrt((double)s->p->d_in) : INFINITY;
+    run->later |= n < s->rows;
     run->x = run->number ? gather(s, run->number, n) : s->xc;
     run->pairs = (qsr_screened){0};
-    if (!integers) s->count.bf16 += s->sieve->integers ? n : 0;
-    size_t bounded = qsr_screen_rows(screen, run->x, n, run->rule->k, bias_of(s), coarsest, room->bounds, s->upper,
-                                     s->p->d_sae, &run->bounds);
-    if (bounded && integers && s->sieve->bf16.tiles)
+    if (!integers && s->sieve->integers) s->count.bf16 += n;
+    bool useful = 2 * qsr_screen_begin(screen, run->x, n, run->rule->k, bias_of(s), coarsest, room->bounds, &run->bounds) >= n;
+    if (useful && integers && s->sieve->bf16.tiles)
         qsr_screen_begin_pairs(&s->sieve->bf16, run->x, n, bias_of(s), room->pairs, &run->pairs);
     s->screening += qsr_clock() - start;
-    if (bounded) return sift_rows(run, n, room->number);
+    if (useful) return sift_rows(run, screen);
     for (size_t i = 0; i < n; i++) room->number[i] = run->number ? run->number[i] : (uint32_t)i;
     return n;
 }

@@ -140,7 +140,7 @@ static void check_pairs(problem *q, const float *bias, const float *value, size_
     for (size_t i = 0; n < 50 && i < q->s.n; i++)
         if (i % 7 != 3) latent[n++] = (uint32_t)(q->s.n - 1 - i);
     qsr_screen_prefetch(&q->screen, latent, n);
-    qsr_screen_pairs(&q->screen, &block, r, latent, n, bias, upper);
+    qsr_screen_pairs(&q->screen, &block, r, latent, n, upper);
     for (size_t i = 0; i < n; i++) {
         double width = 2 * (double)block.scale[r] * block.m[latent[i]], v = value[latent[i]];
         if (!(v <= (double)upper[i] + block.a) || !(v >= upper[i] - width - 2 * (double)block.a))
@@ -159,8 +159,11 @@ static void check(problem *q, bool biased)
     for (size_t i = 0; i < q->s.rows * ld; i++) q->upper[i] = 1234;
     qsr_screen_fill(&q->screen, q->w, NULL);
     size_t before = q->bounded;
-    size_t bounded =
-        qsr_screen_rows(&q->screen, q->x, q->s.rows, q->s.n / 9, bias, INFINITY, q->scratch, q->upper, ld, &block);
+    size_t bounded = qsr_screen_begin(&q->screen, q->x, q->s.rows, q->s.n / 9, bias, INFINITY, q->scratch, &block);
+    for (size_t end, begin = 0; begin < q->s.rows; begin = end) {
+        end = qsr_screen_rows(&q->screen, &block, begin, q->upper + begin * ld, ld);
+        assert_in_range(end, begin + 1, qsr_min_size(q->s.rows, begin + qsr_screen_together(&q->screen)));
+    }
     for (size_t r = 0; r < q->s.rows; r++) {
         qsr_product_entries(&q->product, latent, q->s.n, q->x + r * q->s.d, bias, value);
         check_row(q, &block, r, value);
@@ -276,7 +279,7 @@ static void sums_of_the_largest_integers_do_not_overflow(void **state)
     unmake(&q);
 }
 
-/* A row that is off by more than it may be has no bound; where most are, none has. */
+/* A row that is off by more than it may be has no bound. */
 static void coarse_rows_have_no_bound(void **state)
 {
     (void)state;
@@ -285,13 +288,9 @@ static void coarse_rows_have_no_bound(void **state)
     qsr_screened block;
     qsr_screen_fill(&q.screen, q.w, NULL);
     for (size_t r = 0; r < q.s.rows; r += 5) q.x[r * q.s.d + r] = 500;
-    size_t coarse = qsr_div_up(q.s.rows, 5);
-    assert_int_equal(qsr_screen_rows(&q.screen, q.x, q.s.rows, 0, NULL, 0.02, q.scratch, q.upper, q.s.n + 1, &block),
-                     q.s.rows - coarse);
+    size_t fine = q.s.rows - qsr_div_up(q.s.rows, 5);
+    assert_int_equal(qsr_screen_begin(&q.screen, q.x, q.s.rows, 0, NULL, 0.02, q.scratch, &block), fine);
     for (size_t r = 0; r < q.s.rows; r++) assert_true(isnan(block.scale[r]) == (r % 5 == 0));
-    for (size_t r = 0; r < q.s.rows; r += 2) q.x[r * q.s.d + r] = 500;
-    assert_int_equal(qsr_screen_rows(&q.screen, q.x, q.s.rows, 0, NULL, 0.02, q.scratch, q.upper, q.s.n + 1, &block), 0);
-    for (size_t r = 0; r < q.s.rows; r++) assert_true(isnan(block.scale[r]));
     unmake(&q);
 }
 
