@@ -124,6 +124,19 @@ static void chain_pair(const float *const *row, size_t d, const float *x, float 
     STORE(sum + LANES, second);
 }
 
+static void chain_one(const float *const *row, size_t d, const float *x, float *sum)
+{
+    lanes first = SPLAT(0);
+    size_t k = 0;
+    for (; k + LANES <= d; k += LANES) first = chain_step(row, k, x, first);
+    for (; k < d; k++) {
+        float column[LANES];
+        for (size_t i = 0; i < LANES; i++) column[i] = row[i][k];
+        first = FMA(SPLAT(x[k]), LOAD(column), first);
+    }
+    STORE(sum, first);
+}
+
 static void entries(const float *w, size_t d, const uint32_t *latent, size_t n, const float *x, float *out)
 {
     const float *row[WIDTH];
@@ -131,7 +144,10 @@ static void entries(const float *w, size_t d, const uint32_t *latent, size_t n, 
     for (size_t at = 0; at < n; at += WIDTH) {
         const size_t count = n - at < WIDTH ? n - at : WIDTH;
         for (size_t i = 0; i < WIDTH; i++) row[i] = w + latent[at + (i < count ? i : 0)] * d;
-        chain_pair(row, d, x, sum);
+        if (count > LANES)
+            chain_pair(row, d, x, sum);
+        else
+            chain_one(row, d, x, sum);
         memcpy(out + at, sum, count * sizeof *out);
     }
 }

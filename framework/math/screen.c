@@ -279,8 +279,8 @@ static const uint32_t *panel_of(const qsr_screen *s, size_t panel, uint32_t *scr
     return scratch;
 }
 
-static void multiply_tile(const qsr_screen *s, const qsr_screened *b, size_t t, size_t panel, const uint32_t *words, float *upper,
-                          size_t ld)
+static void multiply_tile(const qsr_screen *s, const qsr_screened *b, size_t t, size_t panel, const uint32_t *words,
+                          float *upper, size_t ld)
 {
     size_t begin = tile_begin(b->rows, t), at = panel * WIDTH;
     qsr_screen_tile tile = {.rows = tile_begin(b->rows, t + 1) - begin,

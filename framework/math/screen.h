@@ -102,8 +102,8 @@ typedef struct {
     size_t groups; /* 0, or: */
     float *most;   /* [rows][groups] the largest lower bound of each group of latents, or 0 */
     const float *bias;
-    float *off, *step;         /* [rows] |x - x~| / |x|; steps of integers */
-    uint32_t *packed, *panel;  /* the rows, tile after tile or in order; a panel of latents that are in order */
+    float *off, *step;        /* [rows] |x - x~| / |x|; steps of integers */
+    uint32_t *packed, *panel; /* the rows, tile after tile or in order; a panel of latents that are in order */
 } qsr_screened;
 
 /* a, for rows of d columns. */

@@ -45,6 +45,44 @@ static size_t maxima(const float *v, const float *slack, float factor, size_t n,
     return groups;
 }
 
+/* ---- how many reach a bound ---- */
+
+#if defined(__AVX512F__)
+static __mmask16 mask_of(size_t left) { return left >= LANES ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1); }
+
+static size_t count(const float *v, size_t n, float bound)
+{
+    const __m512 b = _mm512_set1_ps(bound);
+    size_t sum = 0;
+    for (size_t i = 0; i < n; i += LANES) {
+        const __mmask16 here = mask_of(n - i);
+        sum += (size_t)__builtin_popcount(_mm512_mask_cmp_ps_mask(here, _mm512_maskz_loadu_ps(here, v + i), b, _CMP_GE_OQ));
+    }
+    return sum;
+}
+
+static float largest(const float *v, size_t n)
+{
+    __m512 most = _mm512_setzero_ps();
+    for (size_t i = 0; i < n; i += LANES) most = _mm512_max_ps(_mm512_maskz_loadu_ps(mask_of(n - i), v + i), most);
+    return _mm512_reduce_max_ps(most);
+}
+#else
+static size_t count(const float *v, size_t n, float bound)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < n; i++) sum += v[i] >= bound;
+    return sum;
+}
+
+static float largest(const float *v, size_t n)
+{
+    float most = 0;
+    for (size_t i = 0; i < n; i++) most = v[i] > most ? v[i] : most;
+    return most;
+}
+#endif
+
 /* ---- what reaches a bound ---- */
 
 #if defined(__AVX512F__)
@@ -168,4 +206,4 @@ static size_t above(const float *v, const float *threshold, float scalar, size_t
 #define TABLE_OF_(x_) qsr_select_passes_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
 extern const qsr_select_passes TABLE_OF(QSR_KERNELS);
-const qsr_select_passes TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), maxima, reaching, above};
+const qsr_select_passes TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), maxima, count, largest, reaching, above};

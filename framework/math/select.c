@@ -122,15 +122,28 @@ static uint64_t kth_key(uint64_t *key, size_t n, size_t k)
     return key[want];
 }
 
-float qsr_select_bound_of(const float *maxima, size_t n, size_t k)
+static float float_of(uint32_t bits)
 {
-    uint64_t keys[MOST_GROUPS];
-    if (k == 0 || n < k || n > MOST_GROUPS) return 0;
-    for (size_t i = 0; i < n; i++) keys[i] = key_of(maxima[i], (uint32_t)i);
-    uint32_t bits = (uint32_t)(kth_key(keys, n, k) >> 32);
-    float bound;
-    memcpy(&bound, &bits, sizeof bound);
-    return bound;
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+/* Halves the bits between a bound that enough reach and one that too few do. Most rows have the two within a factor of 2 or 4. */
+float qsr_select_bound_near(const float *v, size_t n, size_t k, size_t most)
+{
+    const qsr_select_passes *p = passes();
+    enum { BINADE = 1 << 23 };
+    uint32_t enough = 0, few = bits_of(p->largest(v, n)) + 1, step = BINADE / 2;
+    if (k == 0 || p->count(v, n, float_of(1)) < k) return 0;
+    while (few - enough > 1) {
+        uint32_t bits = enough ? enough + (few - enough) / 2 : few > step ? few - step : few / 2;
+        size_t count = p->count(v, n, float_of(bits));
+        if (count >= k && count <= most) return float_of(bits);
+        if (count >= k) enough = bits;
+        else few = bits, step = 2 * step;
+    }
+    return float_of(enough);
 }
 
 /* At least k elements are >= the k-th largest of group maxima, so it bounds the k-th largest element from below. */
@@ -142,7 +155,7 @@ float qsr_select_bound(const float *v, const float *slack, float factor, size_t 
     if (per_group < 1) per_group = 1;
     while (vectors / per_group * LANES > MOST_GROUPS) per_group++;
     size_t groups = passes()->maxima(v, slack, factor, n, per_group, maxima);
-    return qsr_select_bound_of(maxima, groups, k);
+    return qsr_select_bound_near(maxima, groups, k, k + k / 8);
 }
 
 size_t qsr_select_reaching(const float *v, size_t n, float bound, size_t room, uint32_t *index, float *value)

@@ -15,9 +15,10 @@ float qsr_select_bound(const float *v, const float *slack, float factor, size_t 
 /* The k-th largest of the positive v[0..n), or 0 when fewer are positive. k >= 1. */
 float qsr_select_cut(const float *v, size_t n, size_t k);
 
-/* The k-th largest of n values that are 0 or more, in any order: 0 when n is less than k or more than QSR_SELECT_MOST_GROUPS. */
 enum { QSR_SELECT_MOST_GROUPS = 2048 };
-float qsr_select_bound_of(const float *maxima, size_t n, size_t k);
+/* A bound that at least k of the v[0..n) reach, and `most` at most, most >= k, unless more of them tie: 0 where fewer than k are positive.
+ * NaN reaches nothing. For few values: every one is looked at some ten times. */
+float qsr_select_bound_near(const float *v, size_t n, size_t k, size_t most);
 
 /* All v[i] >= bound, ascending: their indices and values. `room` is that of both arrays, some of which is needed for itself
  * (QSR_SELECT_LANES). SIZE_MAX: they do not fit. */
@@ -34,6 +35,8 @@ typedef struct {
     /* out[g] = the largest of v - factor * slack over group g, or 0: groups are the 16 lanes of per_group vectors each. Returns how
      * many groups fit into n. */
     size_t (*maxima)(const float *v, const float *slack, float factor, size_t n, size_t per_group, float *out);
+    size_t (*count)(const float *v, size_t n, float bound); /* how many v[i] >= bound */
+    float (*largest)(const float *v, size_t n);             /* of those above 0, or 0 */
     size_t (*reaching)(const float *v, size_t n, float bound, size_t room, uint32_t *index, float *value);
     size_t (*above)(const float *v, const float *threshold, float scalar, size_t n, uint32_t *index, float *value);
 } qsr_select_passes;

@@ -123,19 +123,20 @@ static float least_upper(float bound, float a) { return (bound > 0 ? bound * (1 
 
 /* ---- the stages of a row ----------------------------------------------------------------------------------------- */
 
-/* The k of the open that are probably the largest become sure: those in the middle of whose bounds the largest lie. */
+/* The k of the open that are probably the largest become sure, or as many as are computed together: those in the middle of whose bounds
+ * the largest lie. */
 static void guess_largest(const sift_run *run, candidate_list *c)
 {
     const qsr_screened *b = &run->bounds;
     float middle[ROOM];
-    uint32_t largest[ROOM];
+    size_t k = run->rule->k, n = 0;
     for (size_t i = 0; i < c->open; i++) middle[i] = c->upper[i] - b->scale[c->row] * b->m[c->open_latent[i]];
-    size_t k = qsr_select_largest(middle, c->open, run->rule->k, largest), n = 0;
+    float bound = qsr_select_bound_near(middle, c->open, k, qsr_round_up(k, LINE));
     for (size_t i = 0; i < c->open; i++) {
-        bool is_sure = c->sure < k && largest[c->sure] == i;
-        if (is_sure) c->sure_latent[c->sure++] = c->open_latent[i];
-        c->open_latent[n] = c->open_latent[i];
+        bool is_sure = middle[i] >= bound && middle[i] > 0;
+        c->sure_latent[c->sure] = c->open_latent[n] = c->open_latent[i];
         c->upper[n] = c->upper[i];
+        c->sure += is_sure;
         n += !is_sure;
     }
     c->open = n;
@@ -148,11 +149,12 @@ static bool find_largest(const sift_run *run, candidate_list *c)
     const qsr_screened *b = &run->bounds;
     size_t n = s->p->d_sae, k = run->rule->k;
     const float *upper = s->upper + (c->row - run->chunk) * n;
-    float bound = b->groups ? qsr_select_bound_of(b->most + c->row * b->groups, b->groups, k)
+    float bound = b->groups ? qsr_select_bound_near(b->most + c->row * b->groups, b->groups, k, k + k / 8)
                             : qsr_select_bound(upper, b->m, 2 * b->scale[c->row], n, k);
     c->open = qsr_select_reaching(upper, n, least_upper(bound, b->a), ROOM, c->open_latent, c->upper);
     if (c->open > ROOM || k > qsr_sift_most(n)) return false;
     guess_largest(run, c);
+    if (c->sure > qsr_sift_most(n)) return false; /* crowds of equal ones */
     prefetch_weights(run, c->sure_latent, c->sure);
     return true;
 }
@@ -208,8 +210,10 @@ static void settle_sure(const sift_run *run, candidate_list *c)
     qsr_sifting *s = run->s;
     if (run->rule->k) {
         qsr_product_entries(s->product, c->sure_latent, c->sure, run->x + c->row * s->p->d_in, bias_of(s), c->value);
-        float bound = c->sure == run->rule->k ? INFINITY : 0;
-        for (size_t i = 0; i < c->sure; i++) bound = c->value[i] < bound ? c->value[i] : bound;
+        float bound = qsr_select_bound_near(c->value, c->sure, run->rule->k, run->rule->k), least = INFINITY;
+        for (size_t i = 0; i < c->sure; i++)
+            if (c->value[i] >= bound && c->value[i] < least) least = c->value[i];
+        bound = bound > 0 ? least : 0;
         c->least = least_upper(bound, run->bounds.a);
         narrow(run, c, c->upper, run->bounds.a);
         s->count.pairs += c->sure;
@@ -377,7 +381,8 @@ static size_t screen_rows(sift_run *run, const qsr_screen *screen, size_t n)
     run->x = run->number ? gather(s, run->number, n) : s->xc;
     run->pairs = (qsr_screened){0};
     if (!integers && s->sieve->integers) s->count.bf16 += n;
-    bool useful = 2 * qsr_screen_begin(screen, run->x, n, run->rule->k, bias_of(s), coarsest, room->bounds, &run->bounds) >= n;
+    bool useful =
+        2 * qsr_screen_begin(screen, run->x, n, run->rule->k, bias_of(s), coarsest, room->bounds, &run->bounds) >= n;
     if (useful && integers && s->sieve->bf16.tiles)
         qsr_screen_begin_pairs(&s->sieve->bf16, run->x, n, bias_of(s), room->pairs, &run->pairs);
     s->screening += qsr_clock() - start;

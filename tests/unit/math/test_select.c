@@ -115,6 +115,9 @@ static void passes_agree(void **state)
                     assert_int_equal(groups, n / 48 * 16);
                     for (size_t g = 0; g < groups; g++) assert_true(maxima[0][g] == maxima[1][g]);
                 }
+                float most = 0;
+                for (size_t i = 0; i < n; i++) most = v[i] > most ? v[i] : most;
+                assert_true(plain->largest(v, n) == most && fast->largest(v, n) == most);
                 const float bounds[] = {-1, 0, 0.5f, 1, 2, 1e30f, -INFINITY, 1e-41f};
                 for (size_t b = 0; b < sizeof bounds / sizeof *bounds; b++) {
                     size_t count = plain->reaching(v, n, bounds[b], room, index[0], value[0]), wanted = 0;
@@ -126,6 +129,8 @@ static void passes_agree(void **state)
                         wanted++;
                     }
                     assert_int_equal(count, wanted);
+                    assert_int_equal(plain->count(v, n, bounds[b]), wanted);
+                    assert_int_equal(fast->count(v, n, bounds[b]), wanted);
                     if (count > 40) assert_true(fast->reaching(v, n, bounds[b], 40, index[1], value[1]) == SIZE_MAX);
                 }
             }
@@ -184,10 +189,32 @@ static void bounds_and_cuts(void **state)
         }
 }
 
+/* Between k and `most` of the values reach the bound; more where they tie, so that fewer than k exceed it. */
+static void bounds_near(void **state)
+{
+    (void)state;
+    static const size_t ks[] = {1, 2, 32, 100}, sizes[] = {0, 1, 31, 32, 33, 128, 700};
+    for (int kind = 0; kind < 7; kind++)
+        for (size_t c = 0; c < 4 * 7 * 3; c++) {
+            size_t k = ks[c % 4], n = sizes[c / 4 % 7], most = k + c / 28 * 3, reach = 0, beyond = 0, positive = 0;
+            fill(kind, n, c);
+            float bound = qsr_select_bound_near(v, n, k, most);
+            for (size_t i = 0; i < n; i++) {
+                positive += v[i] > 0;
+                reach += v[i] >= bound;
+                beyond += v[i] > bound;
+            }
+            if (positive < k)
+                assert_true(bound == 0);
+            else
+                assert_true(bound > 0 && reach >= k && (reach <= most || beyond < k));
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(passes_agree), cmocka_unit_test(bounds_and_cuts),
-                                       cmocka_unit_test(finds_what_is_above),
+                                       cmocka_unit_test(bounds_near), cmocka_unit_test(finds_what_is_above),
                                        cmocka_unit_test(equals_a_full_sort),
                                        cmocka_unit_test(never_selects_nan_or_nonpositive)};
     return cmocka_run_group_tests(tests, NULL, NULL);
