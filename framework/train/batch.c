@@ -5,6 +5,7 @@
 
 #include "base/sizes.h"
 #include "train/prune.h"
+#include "train/together.h"
 #include "train/view.h"
 
 /* Entries that a row of a late loss is taken to have. */
@@ -404,7 +405,8 @@ static qsr_status run_coupled(qsr_learner *l, float guess, qsr_error *e)
 static qsr_status run_forward(qsr_learner *l, qsr_error *e)
 {
     if (l->coupled) {
-        qsr_status status = run_coupled(l, l->guess, e);
+        float guess = l->by_host && !(l->guess > 0) ? qsr_together_sample(l) : l->guess;
+        qsr_status status = run_coupled(l, guess, e);
         if (status != QSR_END) return status;
         drop_kept(l);
         return run_coupled(l, 0, e);

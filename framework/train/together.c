@@ -82,6 +82,24 @@ qsr_status qsr_together_tighten(qsr_pruning *p, qsr_error *e)
     return QSR_OK;
 }
 
+/* ---- a floor to begin with --------------------------------------------------------------------------------------- */
+
+/* Without one the first batch lists every positive pre-activation of the blocks in flight, and that memory is never given back: 60 MB and
+ * more. Thresholds of some rows and of the batch differ by their rows' scales. */
+float qsr_together_sample(qsr_learner *l)
+{
+    enum { ROWS = 64 };
+    static const float SAFE = 0.8f;
+    const qsr_params *p = &l->sae.params;
+    qsr_encoder *encoder = &l->lanes[0].encoder;
+    size_t rows = qsr_min_size(ROWS, qsr_min_size(l->block_rows, l->batch)), limit;
+    float *xc = l->work[0].xc;
+    for (size_t r = 0; r < rows; r++) qsr_sae_centre(&l->sae, l->x + r * l->batch / rows * l->d_in, 1, xc + r * l->d_in);
+    qsr_product_all(&l->sae.packed, xc, rows, p->encoder_bias ? p->b_enc : NULL, encoder->scratch, encoder->pre, p->d_sae);
+    if (!qsr_mul_size(l->sae.rule[QSR_TRAIN].k, rows, &limit) || limit > rows * p->d_sae) return 0;
+    return SAFE * qsr_select_cut(encoder->pre, rows * p->d_sae, limit);
+}
+
 /* ---- from bounds to values --------------------------------------------------------------------------------------- */
 
 /* Pre-activations in place of a block's bounds: one by one, or through the full product where there are too many. */

@@ -7,6 +7,8 @@
 #define QSR_TRAIN_TOGETHER_H
 #include "train/prune.h"
 
+/* A floor for a batch of which nothing is known yet: from some of its rows, probably right; 0: none. */
+float qsr_together_sample(qsr_learner *);
 /* Raises the floor by what is stored, and drops what lies below. */
 qsr_status qsr_together_tighten(qsr_pruning *, qsr_error *e);
 /* Leaves the k * rows largest positive pre-activations of the batch in the kept codes, ties by row, then latent. QSR_END: the floor

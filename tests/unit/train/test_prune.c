@@ -3,6 +3,7 @@
 #include "../unit.h"
 
 #include "../bench.h"
+#include "train/together.h"
 
 enum { D = 6, D_SAE = 101, BATCH = 300, K = 2, STEPS = 4 };
 
@@ -193,6 +194,36 @@ static void guesses_do_not_show(void **state)
     }
 }
 
+/* The first floor comes from every so many rows of the batch: also where these are nothing like the others. Rows are kept as where the
+ * plugin decides. */
+static void nor_do_rows_that_stand_for_the_batch(void **state)
+{
+    (void)state;
+    enum { ALL = 300, SAMPLED = 64 };
+    static const double loud[] = {1, 100, 0.01, 0};
+    float raw[BATCH * D];
+    for (int s = 0; s < SCREENS; s++)
+        for (size_t i = 0; i < sizeof loud / sizeof *loud && possible(s); i++) {
+            qsr_spec *spec = spec_with(screens[s]);
+            qsr_learner *host = make_learner(spec, 2, false, true, true), *plugin = make_learner(spec, 1, false, true, false);
+            bench_normal(raw, BATCH * D, 90, 1);
+            for (size_t r = 0; r < SAMPLED; r++)
+                for (size_t c = 0; c < D; c++) raw[r * ALL / SAMPLED * D + c] *= (float)loud[i];
+            for (size_t c = 0; c < D; c++) host->sae.params.b_dec[c] = plugin->sae.params.b_dec[c] = 0;
+            float floor = 0;
+            assert_ok(qsr_learner_gradients(host, raw, NULL));
+            floor = qsr_together_sample(host);
+            assert_true(loud[i] == 0 ? floor == 0 : floor > 0);
+            /* of loud rows alone the floor is far above the batch's threshold, which host->guess is 0.95 of */
+            assert_int_equal(floor > host->guess / 0.95f, loud[i] > 1);
+            assert_ok(qsr_learner_gradients(plugin, raw, NULL));
+            assert_memory_equal(host->xhat, plugin->xhat, sizeof raw);
+            qsr_learner_free(host);
+            qsr_learner_free(plugin);
+            qsr_spec_free(spec);
+        }
+}
+
 static void bounded_memory_changes_nothing(void **state)
 {
     (void)state;
@@ -257,6 +288,7 @@ int main(void)
         cmocka_unit_test(the_host_keeps_what_the_plugin_would),
         cmocka_unit_test(also_from_bounds),
         cmocka_unit_test(guesses_do_not_show),
+        cmocka_unit_test(nor_do_rows_that_stand_for_the_batch),
         cmocka_unit_test(near_ties_go_by_double),
     };
     int failures = cmocka_run_group_tests_name("pruning", tests, NULL, NULL);
