@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "base/sizes.h"
 
@@ -107,3 +110,10 @@ void *qsr_block_alloc(size_t n, size_t size)
 }
 
 void qsr_block_free(void *p) { free(p); }
+
+void qsr_memory_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}

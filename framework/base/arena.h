@@ -28,4 +28,6 @@ void *qsr_xrealloc(void *, size_t n, size_t size);
 void *qsr_block_alloc(size_t n, size_t size);
 void *qsr_block_raw(size_t n, size_t size);
 void qsr_block_free(void *);
+/* What was freed goes back to the system, where the allocator can do that, instead of waiting to be used again. */
+void qsr_memory_trim(void);
 #endif

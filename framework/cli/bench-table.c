@@ -27,7 +27,7 @@ typedef struct {
 #define BATCHTOPK "activation={plugin: batchtopk, k: 32}"
 
 static const bench_case cases[] = {
-    {"topk", {STILL, FULL, "eval.tokens=8192"}, 1.20, 0, false},
+    {"topk", {STILL, FULL, "eval.tokens=4096"}, 1.20, 0, false},
     {"topk, half dead", {STILL, FULL}, 2.0, 0.5, false},
     {"topk, screened", {STILL, SCREENED}, 0.6, 0, true},
     {"batchtopk", {STILL, FULL, BATCHTOPK}, 1.25, 0, false},
@@ -107,12 +107,12 @@ static qsr_spec *load_case(const bench_case *c, const char *base, const qsr_args
     return status ? NULL : spec;
 }
 
-static int run_case(const bench_case *c, const qsr_spec *spec, qsr_pool *pool, size_t repeats, qsr_bench *ret,
-                    qsr_problems *problems)
+static int run_case(const bench_case *c, const qsr_spec *spec, qsr_pool *pool, size_t repeats, qsr_bench_product *product,
+                    qsr_bench *ret, qsr_problems *problems)
 {
     qsr_error e = {0};
-    qsr_bench_options options = {
-        .repeats = repeats ? repeats : REPEATS, .dead = c->dead, .evaluate = spec->eval.tokens > 0};
+    qsr_bench_options options = {.repeats = repeats ? repeats : REPEATS, .dead = c->dead, .evaluate = spec->eval.tokens > 0,
+                                 .brief = true, .t_once = !c->limit, .product = product};
     if (c->screened && !qsr_screen_tiles_get(QSR_SCREEN_BF16) && !qsr_screen_tiles_get(QSR_SCREEN_INT8)) {
         printf("  %-24s %s\n", c->name, "not on this machine: no AVX512-VNNI or AVX512-BF16");
         return QSR_EXIT_OK;
@@ -124,6 +124,7 @@ static int run_case(const bench_case *c, const qsr_spec *spec, qsr_pool *pool, s
 int qsr_bench_table(const char *base, const qsr_args *args, const qsr_spec_env *env, qsr_pool *pool, size_t repeats)
 {
     qsr_bench first = {0};
+    qsr_bench_product product = {0};
     int code = QSR_EXIT_OK;
     printf("%u thread%s, %s; medians of %zu steps\n", qsr_pool_threads(pool), qsr_pool_threads(pool) == 1 ? "" : "s",
            qsr_kernels_get()->isa, repeats ? repeats : (size_t)REPEATS);
@@ -132,7 +133,7 @@ int qsr_bench_table(const char *base, const qsr_args *args, const qsr_spec_env *
         qsr_problems problems = {0};
         qsr_bench now = {0};
         qsr_spec *spec = load_case(&cases[i], base, args, env, &problems);
-        code = spec ? run_case(&cases[i], spec, pool, repeats, &now, &problems) : qsr_cli_problems(&problems);
+        code = spec ? run_case(&cases[i], spec, pool, repeats, &product, &now, &problems) : qsr_cli_problems(&problems);
         if (!code && now.repeats) print_case(&cases[i], &now);
         if (!code && !cases[i].limit) print_growth(cases[i].name, &first, &now);
         if (i == 0) {
@@ -142,5 +143,7 @@ int qsr_bench_table(const char *base, const qsr_args *args, const qsr_spec_env *
         qsr_spec_free(spec);
         qsr_problems_free(&problems);
     }
+    qsr_bench_product_free(&product);
+    if (!code && first.peak_is_older) printf("/proc/self/clear_refs cannot be written: peaks are those of all cases until there\n");
     return code;
 }

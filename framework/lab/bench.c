@@ -15,7 +15,7 @@
 
 static const uint64_t DEAD_FOR = (uint64_t)1 << 60; /* tokens */
 enum { WARM_UP = 2, FEWEST = 5, MOST = 200, SERIES = QSR_PHASES + 3 };
-static const double SECONDS_TO_FILL = 10;
+static const double SECONDS_TO_FILL = 10, LONG_STEP = 2;
 
 typedef struct {
     const qsr_spec *spec;
@@ -24,7 +24,7 @@ typedef struct {
     qsr_learner *learner;
     qsr_cursor *cursor;
     float *rows;               /* [batch][d_in] */
-    float *product;            /* [batch][d_sae], of T */
+    qsr_bench_product *product; /* [batch][d_sae], of T */
     double series[SERIES][MOST]; /* milliseconds: phases, step, data, T */
     size_t n;
     size_t n_dead;
@@ -39,7 +39,7 @@ static qsr_status product_part(void *arg, size_t begin, size_t end)
     bench_state *b = arg;
     const qsr_learner *l = b->learner;
     qsr_gemm(false, true, end - begin, l->d_sae, l->d_in, 1, b->rows + begin * l->d_in, l->d_in, l->sae.params.w_enc, l->d_in, 0,
-             b->product + begin * l->d_sae, l->d_sae);
+             b->product->at + begin * l->d_sae, l->d_sae);
     return QSR_OK;
 }
 
@@ -112,12 +112,13 @@ static double fma_rate(qsr_pool *pool)
     return best / 1e9;
 }
 
-/* Several benchmarks in one process should not see each other's peak. Where the system refuses, they do. */
-static void forget_peak(void)
+/* Several benchmarks in one process should not see each other's peak. False: the system refuses, and they do. */
+static bool forget_peak(void)
 {
     FILE *file = fopen("/proc/self/clear_refs", "we");
-    if (file && fputs("5", file) >= 0) fflush(file);
+    bool done = file && fputs("5", file) >= 0 && fflush(file) == 0;
     if (file) fclose(file);
+    return done;
 }
 
 static size_t peak_memory(void)
@@ -147,15 +148,15 @@ static qsr_status open_all(bench_state *b, qsr_problems *problems, qsr_error *e)
     return b->rows ? QSR_OK : qsr_fail_nomem(e, "a batch of rows", b->learner->batch * b->data.d_in * sizeof(float));
 }
 
-/* A step whose times go to column n, unless it only warms up. */
-static qsr_status timed_step(bench_state *b, bool counts, qsr_error *e)
+/* A step whose times go to column n, unless it only warms up; reads: on rows of its own. */
+static qsr_status timed_step(bench_state *b, bool counts, bool reads, qsr_error *e)
 {
     qsr_learner *l = b->learner;
     double before[QSR_PHASES], start = qsr_clock();
     size_t got;
     memcpy(before, l->watch.seconds, sizeof before);
     for (size_t i = 0; i < b->n_dead; i++) l->silent[i * l->d_sae / b->n_dead] = DEAD_FOR;
-    qsr_status status = qsr_cursor_next(b->cursor, l->batch, b->rows, &got, e);
+    qsr_status status = reads ? qsr_cursor_next(b->cursor, l->batch, b->rows, &got, e) : QSR_OK;
     double middle = qsr_clock();
     if (status == QSR_END) return qsr_fail(e, QSR_E_OPTION, "the data of dataset.epochs ends before the benchmark does");
     if (!status) status = qsr_learner_step(l, b->rows, e);
@@ -221,9 +222,13 @@ static void conclude(bench_state *b, qsr_bench *ret)
     ret->repeats = b->n;
     ret->counts = qsr_phase_count(l->batch, l->d_in, l->d_sae, l->report.l0);
     ret->gemm_gflops = 2 * (double)l->batch * (double)l->d_in * (double)l->d_sae / ret->t.median / 1e6;
-    ret->copy_gbps = copy_rate(b->pool);
-    ret->fma_gflops = fma_rate(b->pool);
     count_ways(b, ret);
+}
+
+static void find_ceilings(qsr_pool *pool, qsr_bench *ret)
+{
+    ret->copy_gbps = copy_rate(pool);
+    ret->fma_gflops = fma_rate(pool);
 }
 
 /* ---- the model that data comes from ------------------------------------------------------------------------------ */
@@ -292,22 +297,54 @@ static qsr_status time_evaluation(bench_state *b, qsr_bench *ret, qsr_error *e)
     return QSR_OK;
 }
 
-static qsr_status measure(bench_state *b, size_t repeats, qsr_bench *ret, qsr_error *e)
+void qsr_bench_product_free(qsr_bench_product *p)
+{
+    qsr_block_free(p->at);
+    *p = (qsr_bench_product){0};
+}
+
+/* Memory that was used before is warm. */
+static qsr_status make_product(bench_state *b, qsr_error *e)
+{
+    qsr_bench_product *p = b->product;
+    size_t floats = b->learner->batch * b->learner->d_sae;
+    if (p->floats >= floats) return QSR_OK;
+    qsr_bench_product_free(p);
+    p->at = qsr_block_raw(floats, sizeof(float));
+    if (!p->at) return qsr_fail_nomem(e, "the product that T is", floats * sizeof(float));
+    p->floats = floats;
+    time_product(b);
+    return QSR_OK;
+}
+
+static qsr_status warm_up(bench_state *b, bool brief, qsr_error *e)
+{
+    qsr_status status = QSR_OK;
+    double begun = qsr_clock();
+    for (int i = 0; !status && i < WARM_UP; i++) {
+        status = timed_step(b, false, true, e);
+        if (brief && qsr_clock() - begun > LONG_STEP) break;
+    }
+    return status;
+}
+
+static qsr_status measure(bench_state *b, const qsr_bench_options *options, qsr_bench *ret, qsr_error *e)
 {
     qsr_learner *l = b->learner;
-    qsr_status status = QSR_OK;
-    for (int i = 0; !status && i < WARM_UP; i++) status = timed_step(b, false, e);
-    ret->peak_bytes = peak_memory();
+    size_t before = b->product->floats * sizeof(float);
+    qsr_status status = warm_up(b, options->brief, e);
+    size_t peak = peak_memory();
+    ret->peak_bytes = peak > before ? peak - before : 0;
     b->walked = l->walked;
     b->sifted = qsr_learner_sifted(l);
-    if (!status && !(b->product = qsr_block_alloc(l->batch, l->d_sae * sizeof(float))))
-        status = qsr_fail_nomem(e, "the product that T is", l->batch * l->d_sae * sizeof(float));
-    if (!status) time_product(b);
-    double begun = qsr_clock();
-    size_t most = repeats ? qsr_min_size(repeats, MOST) : MOST;
+    if (!status) status = make_product(b, e);
+    double begun = qsr_clock(), *t = b->series[QSR_PHASES + 2];
+    size_t repeats = options->repeats, most = repeats ? qsr_min_size(repeats, MOST) : MOST;
     while (!status && b->n < most) {
-        status = timed_step(b, true, e);
-        if (!status) b->series[QSR_PHASES + 2][b->n++] = time_product(b);
+        status = timed_step(b, true, !options->brief, e);
+        if (status) break;
+        t[b->n] = options->t_once && b->n ? t[0] : time_product(b);
+        b->n++;
         if (!repeats && b->n >= FEWEST && qsr_clock() - begun > SECONDS_TO_FILL) break;
     }
     return status;
@@ -317,24 +354,26 @@ qsr_status qsr_bench_run(const qsr_spec *spec, qsr_pool *pool, const qsr_bench_o
                          qsr_problems *problems, qsr_error *e)
 {
     bench_state *b = qsr_xcalloc(1, sizeof *b);
-    *b = (bench_state){.spec = spec, .pool = pool};
-    *ret = (qsr_bench){.threads = qsr_pool_threads(pool)};
-    forget_peak();
+    qsr_bench_product own = {0};
+    *b = (bench_state){.spec = spec, .pool = pool, .product = options->product ? options->product : &own};
+    *ret = (qsr_bench){.threads = qsr_pool_threads(pool), .peak_is_older = !forget_peak()};
     qsr_status status = qsr_blas_verify(e);
     if (!status) status = open_all(b, problems, e);
     if (!status) {
         ret->d_in = b->learner->d_in, ret->d_sae = b->learner->d_sae, ret->batch = b->learner->batch;
         put_to_sleep(b, options->dead);
-        status = measure(b, options->repeats, ret, e);
+        status = measure(b, options, ret, e);
     }
     if (!status) status = time_model(b, options->repeats, ret, e);
     if (!status && options->evaluate) status = time_evaluation(b, ret, e);
     if (!status) conclude(b, ret);
+    if (!status && !options->brief) find_ceilings(pool, ret);
+    qsr_bench_product_free(&own);
     qsr_block_free(b->rows);
-    qsr_block_free(b->product);
     qsr_cursor_free(b->cursor);
     qsr_learner_free(b->learner);
     qsr_dataset_close(&b->data);
     free(b);
+    qsr_memory_trim();
     return status;
 }

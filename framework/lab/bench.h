@@ -24,15 +24,26 @@ typedef struct {
     size_t model_rows;                   /* 0: it does not */
     double model_flops;
     double l0;                           /* of the last step: most phases follow it */
-    size_t peak_bytes;                   /* of the process before T got its own memory */
+    size_t peak_bytes;                   /* of the process, without the memory that T has */
+    bool peak_is_older;                  /* the peak may be from before this benchmark: the system does not let it be forgotten */
     size_t plain_bytes;                  /* of them weights, gradients, moments and the shuffle buffer */
     qsr_bench_time evaluation, coherence; /* with `evaluate`: scoring a batch of held-out rows without reading them; decoder rows, all pairs */
 } qsr_bench;
 
+/* The result of T's product: memory that several benchmarks can share. {0} is an empty one. */
 typedef struct {
-    size_t repeats; /* timed steps after two for warming up; 0: as many as fit in some ten seconds, at least 5 */
+    float *at;
+    size_t floats;
+} qsr_bench_product;
+void qsr_bench_product_free(qsr_bench_product *);
+
+typedef struct {
+    size_t repeats; /* timed steps after those for warming up; 0: as many as fit in some ten seconds, at least 5 */
     double dead;    /* this share of the latents never fires, and counts as dead */
     bool evaluate;  /* also times evaluation; the spec must hold out rows */
+    bool brief;     /* all steps on one batch, a single one for warming up where it takes seconds, no ceilings of the machine; */
+    bool t_once;    /* T once instead of after every step */
+    qsr_bench_product *product; /* NULL: one of its own */
 } qsr_bench_options;
 
 /* Bad options of the spec are reported as by a run. */
