@@ -18,8 +18,8 @@ typedef struct {
     uint32_t other; /* UINT32_MAX: there is no other row */
 } qsr_neighbour;
 
-/* w: [rows][d]. ret_nearest, unless NULL, is [rows]: of the same pass. Works in 1 MiB per thread, and 16 bytes per row and thread
- * for the nearest; the same bytes whatever the number of threads. */
+/* w: [rows][d]. ret_nearest, unless NULL, is [rows]: of the same pass. Works in some 40 MB of packed rows at most (none without tiles of
+ * our own), 1 MiB per thread, and 16 bytes per row and thread for the nearest; the same bytes whatever the number of threads. */
 qsr_status qsr_coherence_of(qsr_pool *, const float *w, size_t rows, size_t d, qsr_coherence *ret, qsr_neighbour *ret_nearest,
                             qsr_error *e);
 #endif

@@ -172,6 +172,27 @@ static void multiply(const qsr_packed *p, const uint32_t *latent, size_t n, cons
     }
 }
 
+/* ---- panel by panel ---------------------------------------------------------------------------------------------- */
+
+size_t qsr_packed_width(const qsr_packed *p) { return width_of(p); }
+size_t qsr_product_rows_room(const qsr_packed *p, size_t rows) { return qsr_round_up(rows * p->d + MOST_LANES, 16); }
+
+void qsr_product_pack_rows(const qsr_packed *p, const float *x, size_t rows, float *packed_rows)
+{
+    product_run run = {.p = p, .rows_at = packed_rows, .depth = p->d};
+    pack_rows(&run, x, rows);
+}
+
+void qsr_product_panel(const qsr_packed *p, const float *packed_rows, size_t rows, size_t panel, float *out)
+{
+    size_t tiles = qsr_div_up(rows, p->tiles->most_rows), width = width_of(p);
+    for (size_t t = 0; t < tiles; t++) {
+        size_t begin = rows * t / tiles, end = rows * (t + 1) / tiles;
+        p->tiles->tile(end - begin, packed_rows + begin * p->d, p->panels + panel * width * p->d, p->d, out + begin * width, width, true,
+                       NULL);
+    }
+}
+
 /* ---- products through OpenBLAS ----------------------------------------------------------------------------------- */
 
 static void add_bias(const float *bias, const uint32_t *latent, size_t n, size_t rows, float *out, size_t ld)

@@ -48,6 +48,12 @@ void qsr_product_all(const qsr_packed *, const float *x, size_t rows, const floa
 /* The same for n chosen latents: out[r * ld + i] belongs to latent[i]. [any] */
 void qsr_product_chosen(const qsr_packed *, const uint32_t *latent, size_t n, const float *x, size_t rows, const float *bias,
                         float *scratch, float *out, size_t ld);
+/* The same values panel by panel, where there are tiles and packed panels, for callers who look at a few at a time: rows are packed
+ * once, and multiplied with the qsr_packed_width latents of any panel, out[rows][width]; what lies behind the last latent means nothing. */
+size_t qsr_packed_width(const qsr_packed *);
+size_t qsr_product_rows_room(const qsr_packed *, size_t rows); /* floats of `packed_rows` */
+void qsr_product_pack_rows(const qsr_packed *, const float *x, size_t rows, float *packed_rows);
+void qsr_product_panel(const qsr_packed *, const float *packed_rows, size_t rows, size_t panel, float *out);
 /* One row with a few latents: out[i] = x . w_latent[i] (+ bias[latent[i]]). Only where there are tiles. [any] */
 void qsr_product_entries(const qsr_packed *, const uint32_t *latent, size_t n, const float *x, const float *bias, float *out);
 #endif

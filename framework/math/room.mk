@@ -1,11 +1,11 @@
 # math: pool, BLAS, rows, selection, kernels. Imports base/. kernel-body.c is compiled once per instruction set.
 libquasar_la_SOURCES += \
 	framework/math/blas.c framework/math/blas.h framework/math/compress.h framework/math/kernel.c framework/math/kernel.h \
-	framework/math/pool.c framework/math/pool.h framework/math/prefix.c framework/math/prefix.h framework/math/product.c framework/math/product.h \
+	framework/math/pairs.c framework/math/pairs.h framework/math/pool.c framework/math/pool.h framework/math/prefix.c framework/math/prefix.h framework/math/product.c framework/math/product.h \
 	framework/math/rows.c framework/math/rows.h framework/math/screen.c framework/math/screen.h framework/math/select.c framework/math/select.h \
 	framework/math/shortlist.c framework/math/shortlist.h framework/math/sparse.c framework/math/sparse.h framework/math/turn.h
 
-KERNEL_BODIES = framework/math/kernel-body.c framework/math/prefix-body.c framework/math/select-body.c framework/math/shortlist-body.c \
+KERNEL_BODIES = framework/math/kernel-body.c framework/math/pairs-body.c framework/math/prefix-body.c framework/math/select-body.c framework/math/shortlist-body.c \
 	framework/math/sparse-body.c
 noinst_LTLIBRARIES += libkernel-portable.la
 libkernel_portable_la_SOURCES = $(KERNEL_BODIES)

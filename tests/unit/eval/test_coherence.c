@@ -154,6 +154,39 @@ static void finds_the_nearest_of_every_row(void **state)
     }
 }
 
+/* Rows so long that their columns are packed in several ranges: those of draw_whole with zeros behind them. */
+static void long_rows_are_those_of_short_ones(void **state)
+{
+    (void)state;
+    enum { ROWS = 700, SHORT = 7, LONG = 30000 };
+    float *w = draw_whole(ROWS, SHORT), *long_rows = calloc((size_t)ROWS * LONG, sizeof *long_rows);
+    qsr_neighbour few[ROWS], many[ROWS];
+    for (size_t i = 0; i < ROWS; i++) memcpy(long_rows + i * LONG, w + i * SHORT, SHORT * sizeof *w);
+    const qsr_coherence a = nearest_with(2, w, ROWS, SHORT, few), b = nearest_with(2, long_rows, ROWS, LONG, many);
+    assert_true(a.coherence_max == b.coherence_max && a.epsilon_max == b.epsilon_max);
+    /* 244,650 additions in double, in another order */
+    assert_true(fabs(a.coherence_mean - b.coherence_mean) < 1e-10 && fabs(a.epsilon_mean - b.epsilon_mean) < 1e-10);
+    for (size_t i = 0; i < ROWS; i++) assert_true(few[i].cosine == many[i].cosine && few[i].other == many[i].other);
+    free(long_rows);
+    free(w);
+}
+
+static void rows_at_right_angles_have_the_first_as_neighbour(void **state)
+{
+    (void)state;
+    enum { ROWS = 600 };
+    float *w = calloc((size_t)ROWS * ROWS, sizeof *w);
+    qsr_neighbour nearest[ROWS];
+    for (size_t i = 0; i < ROWS; i++) w[i * ROWS + i] = 1;
+    w[17 * ROWS + 500] = -1; /* but for these two */
+    nearest_with(2, w, ROWS, ROWS, nearest);
+    for (size_t i = 0; i < ROWS; i++) {
+        const uint32_t other = i == 17 ? 500 : i == 500 ? 17 : i == 0;
+        assert_true(nearest[i].other == other && fabs(nearest[i].cosine - (other > 1 ? -sqrt(0.5) : 0)) < 1e-15);
+    }
+    free(w);
+}
+
 static void a_lone_row_has_no_neighbour(void **state)
 {
     (void)state;
@@ -198,6 +231,8 @@ int main(void)
         cmocka_unit_test(agrees_with_a_plain_double_loop),
         cmocka_unit_test(knows_the_simple_cases),
         cmocka_unit_test(finds_the_nearest_of_every_row),
+        cmocka_unit_test(long_rows_are_those_of_short_ones),
+        cmocka_unit_test(rows_at_right_angles_have_the_first_as_neighbour),
         cmocka_unit_test(a_lone_row_has_no_neighbour),
         cmocka_unit_test(threads_change_no_neighbour),
         cmocka_unit_test(threads_change_no_bit),

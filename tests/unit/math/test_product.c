@@ -101,6 +101,20 @@ static void check_chosen(problem *q, bool biased)
     free(latent);
 }
 
+static void check_panels(problem *q)
+{
+    size_t width = qsr_packed_width(&q->p), rows = q->s.rows;
+    float *packed = calloc(qsr_product_rows_room(&q->p, rows), sizeof *packed), *out = calloc(rows * width, sizeof *out);
+    qsr_product_pack_rows(&q->p, q->x, rows, packed);
+    for (size_t begin = 0; begin < q->s.n; begin += width) {
+        qsr_product_panel(&q->p, packed, rows, begin / width, out);
+        for (size_t r = 0; r < rows; r++)
+            for (size_t i = 0; i < width && begin + i < q->s.n; i++) check(q, r, begin + i, false, out[r * width + i]);
+    }
+    free(packed);
+    free(out);
+}
+
 static void every_set(void (*test)(const qsr_tiles *, shape))
 {
     for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
@@ -118,6 +132,7 @@ static void values_with(const qsr_tiles *tiles, shape s)
         check_all(&q, true);
         check_chosen(&q, false);
         check_chosen(&q, true);
+        if (tiles && packed) check_panels(&q);
         unmake(&q);
     }
 }
