@@ -14,13 +14,16 @@ static bool resolve(const char *word, bool otherwise)
     return strcmp(word, "auto") == 0 ? otherwise : strcmp(word, "true") == 0;
 }
 
-/* The rule that the activation is in this mode, where the host can be that rule: without planes, unless nobody reads them. */
+/* The rule that the activation is in this mode, where the host can be that rule: without planes, unless nobody reads them or the rule
+ * says what they hold. */
 static qsr_selection rule_of(const qsr_sae *sae, uint32_t mode)
 {
     const qsr_selector_ops *ops = qsr_made_extension(sae->activation, QSR_EXT_SELECTOR);
     qsr_selection selection = {.struct_size = sizeof selection};
-    if (!ops || (sae->ops->planes && mode == QSR_TRAIN)) return (qsr_selection){0};
+    if (!ops) return (qsr_selection){0};
     if (qsr_made_finish(sae->activation, ops->get(sae->activation->instance, mode, &selection), NULL) != QSR_OK) return (qsr_selection){0};
+    bool says_planes = selection.edge && sae->ops->planes == 1;
+    if (mode == QSR_TRAIN && sae->ops->planes && !says_planes) return (qsr_selection){0};
     if (selection.rule == QSR_SELECT_BATCH && mode == QSR_EVAL)
         return (qsr_selection){.rule = QSR_SELECT_ABOVE, .k = selection.k, .scalar = selection.scalar};
     return selection;
@@ -141,6 +144,8 @@ void qsr_sae_free(qsr_sae *sae)
     qsr_block_free(sae->dec_norm);
     *sae = (qsr_sae){0};
 }
+
+void qsr_sae_follow(qsr_sae *sae) { find_rules(sae); }
 
 void qsr_sae_refresh(qsr_sae *sae)
 {
@@ -264,6 +269,7 @@ static void encode_sifting(const qsr_sae *sae, uint32_t mode, const float *xc, s
     double start = qsr_clock();
     if (encoder->candidates) qsr_sift_candidates(&s, encoder->floor, code);
     else if (rule->rule == QSR_SELECT_ROW) qsr_sift_largest(&s, rule->k, code);
+    else if (rule->edge) qsr_sift_window(&s, rule->threshold, rule->edge, code);
     else qsr_sift_above(&s, rule->threshold, rule->scalar, code);
     encoder->selecting = qsr_clock() - start - s.screening;
     encoder->sifted = s.count;

@@ -29,8 +29,10 @@ qsr_status qsr_sae_create(const qsr_spec *, size_t d_in, size_t batch_rows, bool
 qsr_status qsr_sae_assemble(const qsr_plugin *, const void *options, qsr_normalise, size_t d_in, size_t d_sae, qsr_pool *, qsr_sae *ret,
                             qsr_error *e);
 void qsr_sae_free(qsr_sae *);
-/* After weights or options changed: brings the packed encoder, dec_norm and the rules up to date. */
+/* After weights changed: brings the packed encoder, dec_norm and the rules up to date. */
 void qsr_sae_refresh(qsr_sae *);
+/* After options alone changed: the rules. */
+void qsr_sae_follow(qsr_sae *);
 
 /* sae_weights.safetensors: the tensors of qsr_params_save; a dataset scale is folded in, so that raw rows go in and come out:
  * W_enc *= s, W_dec /= s, b_dec /= s (thresholds and b_enc stay). */

@@ -8,7 +8,7 @@
 #include "base/sizes.h"
 #include "math/select.h"
 
-enum { ROOM = 2048, LEAST_ROOM = 256, LINE = 16 /* floats of a cache line */ };
+enum { ROOM = 2048, SLICE = 512, LEAST_ROOM = 256, LINE = 16 /* floats of a cache line */ };
 
 /* A pre-activation on its own costs some 16 times what it costs in a full product. */
 size_t qsr_sift_most(size_t d_sae) { return qsr_min_size(ROOM, qsr_max_size(LEAST_ROOM, d_sae / 16)); }
@@ -48,22 +48,23 @@ qsr_status qsr_sift_room_create(const qsr_sieve *s, size_t rows, size_t d_in, qs
 {
     size_t int8 = s->integers ? qsr_screen_scratch(&s->int8, rows) : 0,
            bf16 = s->bf16.tiles ? qsr_screen_scratch(&s->bf16, rows) : 0;
-    size_t pairs = s->integers && s->bf16.tiles ? bf16 : 0;
+    size_t pairs = s->integers && s->bf16.tiles ? bf16 : 0, d_sae = s->integers ? s->int8.n : s->bf16.n;
     *ret = (qsr_sift_room){.rows = rows,
                            .bounds = qsr_block_raw(qsr_max_size(int8, bf16), sizeof(float)),
                            .pairs = qsr_block_raw(qsr_max_size(pairs, 1), sizeof(float)),
                            .again = qsr_block_raw(rows, d_in * sizeof(float)),
                            .number = qsr_block_raw(rows, sizeof(uint32_t)),
                            .begin = qsr_block_raw(rows, sizeof(size_t)),
-                           .size = qsr_block_raw(rows, sizeof(size_t))};
-    if (ret->bounds && ret->pairs && ret->again && ret->number && ret->begin && ret->size) return QSR_OK;
+                           .size = qsr_block_raw(rows, sizeof(size_t)),
+                           .floor = qsr_block_raw(d_sae, sizeof(float))};
+    if (ret->bounds && ret->pairs && ret->again && ret->number && ret->begin && ret->size && ret->floor) return QSR_OK;
     qsr_sift_room_free(ret);
     return qsr_fail_nomem(e, "bounds of a block", (qsr_max_size(int8, bf16) + pairs + rows * d_in) * sizeof(float));
 }
 
 void qsr_sift_room_free(qsr_sift_room *r)
 {
-    void *blocks[] = {r->bounds, r->pairs, r->again, r->number, r->begin, r->size};
+    void *blocks[] = {r->bounds, r->pairs, r->again, r->number, r->begin, r->size, r->floor};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) qsr_block_free(blocks[i]);
     *r = (qsr_sift_room){0};
 }
@@ -72,11 +73,14 @@ void qsr_sift_room_free(qsr_sift_room *r)
 
 /* A rule as its stages need it. */
 typedef struct {
-    size_t k; /* the largest of a row, or 0: */
-    const float *threshold;
+    size_t k;           /* the largest of a row, or 0: */
+    const float *above; /* what exceeds this, or `scalar`, and, */
     float scalar;
-    bool as_bounds; /* what reaches `scalar`, undecided */
+    const float *active; /* unless NULL, has a value only where it exceeds this too */
+    bool as_bounds;      /* what reaches `scalar`, undecided */
 } sift_rule;
+
+static bool has_plane(const sift_rule *rule) { return rule->as_bounds || rule->active; }
 
 /* `sure` have their values: the largest by a first guess, whose least is a floor for the others. `open` have upper bounds. Both are in
  * order of latent. */
@@ -85,8 +89,8 @@ typedef struct {
     bool dropped; /* to the next screen */
     float least;  /* what an upper bound must reach; thresholds of latents apart */
     size_t sure, open;
-    uint32_t sure_latent[ROOM], open_latent[ROOM];
-    float value[ROOM], upper[ROOM];
+    uint32_t sure_latent[ROOM], open_latent[ROOM + SLICE];
+    float value[ROOM], upper[ROOM + SLICE];
 } candidate_list;
 
 /* A screen at work. */
@@ -162,23 +166,24 @@ static bool find_largest(const sift_run *run, candidate_list *c)
 /* v > threshold and v <= U + a make U >= threshold - a, also once that is rounded, since U is a float. */
 static float needed(const sift_rule *rule, const candidate_list *c, uint32_t latent, float a)
 {
-    return rule->threshold ? rule->threshold[latent] - a : c->least;
+    return rule->above ? rule->above[latent] - a : c->least;
 }
 
 static bool find_above(const sift_run *run, candidate_list *c)
 {
     size_t n = run->s->p->d_sae;
     const float *upper = run->s->upper + (c->row - run->chunk) * n;
-    if (!run->rule->threshold) {
+    if (!run->rule->above) {
         c->least = run->rule->as_bounds ? run->rule->scalar : run->rule->scalar - run->bounds.a;
         c->open = qsr_select_reaching(upper, n, c->least, ROOM, c->open_latent, c->upper);
         return c->open <= ROOM;
     }
-    for (uint32_t j = 0; j < n; j++) {
-        if (!(upper[j] >= needed(run->rule, c, j, run->bounds.a))) continue;
-        if (c->open == ROOM) return false;
-        c->open_latent[c->open] = j;
-        c->upper[c->open++] = upper[j];
+    for (size_t begin = 0; begin < n; begin += SLICE) {
+        size_t count = qsr_min_size(SLICE, n - begin);
+        count = qsr_select_above(upper + begin, run->s->room->floor + begin, 0, count, c->open_latent + c->open,
+                                 c->upper + c->open);
+        if (c->open + count > ROOM) return false;
+        for (size_t i = 0; i < count; i++) c->open_latent[c->open++] += (uint32_t)begin;
     }
     return true;
 }
@@ -245,13 +250,23 @@ static void bound_again(const sift_run *run, candidate_list *c)
 static size_t keep_above(const sift_rule *rule, const qsr_pre_list *pre, uint32_t *latent, float *value)
 {
     size_t kept = 0;
+    if (!pre->latent) return qsr_select_above(pre->value, rule->above, rule->scalar, pre->n, latent, value);
     for (size_t i = 0; i < pre->n; i++) {
-        uint32_t j = pre->latent ? pre->latent[i] : (uint32_t)i;
-        if (!(pre->value[i] > (rule->threshold ? rule->threshold[j] : rule->scalar))) continue;
+        uint32_t j = pre->latent[i];
+        if (!(pre->value[i] > (rule->above ? rule->above[j] : rule->scalar))) continue;
         latent[kept] = j;
         value[kept++] = pre->value[i];
     }
     return kept;
+}
+
+/* The window's entries, whose pre-activations are the plane. */
+static void silence(const sift_rule *rule, size_t n, const uint32_t *latent, float *value, float *plane)
+{
+    for (size_t i = 0; i < n; i++) {
+        plane[i] = value[i];
+        value[i] = value[i] > rule->active[latent[i]] ? value[i] : 0;
+    }
 }
 
 static size_t keep_reaching(const sift_rule *rule, const float *pre, size_t n, uint32_t *latent, float *value, float *lower)
@@ -275,6 +290,7 @@ static void decide(sift_run *run, size_t row, const qsr_pre_list *pre)
         n = keep_reaching(rule, pre->value, pre->n, latent, value, run->code->plane[0] + run->entries);
     else
         n = keep_above(rule, pre, latent, value);
+    if (rule->active) silence(rule, n, latent, value, run->code->plane[0] + run->entries);
     s->room->begin[of_block] = run->entries;
     s->room->size[of_block] = n;
     run->entries += n;
@@ -421,7 +437,7 @@ static void put_in_order(const sift_run *run)
     if (run->later) {
         reorder(s, run->code->latent, sizeof *run->code->latent);
         reorder(s, run->code->value, sizeof *run->code->value);
-        if (run->rule->as_bounds) reorder(s, run->code->plane[0], sizeof *run->code->plane[0]);
+        if (has_plane(run->rule)) reorder(s, run->code->plane[0], sizeof *run->code->plane[0]);
     }
     run->code->rows = s->rows;
     run->code->row_begin[0] = 0;
@@ -431,6 +447,8 @@ static void put_in_order(const sift_run *run)
 static void sift(qsr_sifting *s, const sift_rule *rule, qsr_code *code)
 {
     sift_run run = {.s = s, .rule = rule, .code = code};
+    float a = qsr_screen_flushed(s->p->d_in);
+    for (size_t j = 0; rule->above && j < s->p->d_sae; j++) s->room->floor[j] = nextafterf(rule->above[j] - a, -INFINITY);
     const qsr_sieve *sieve = s->sieve;
     size_t left = s->rows;
     s->count.rows += s->rows;
@@ -448,7 +466,12 @@ void qsr_sift_largest(qsr_sifting *s, size_t k, qsr_code *code) { sift(s, &(sift
 
 void qsr_sift_above(qsr_sifting *s, const float *threshold, float scalar, qsr_code *code)
 {
-    sift(s, &(sift_rule){.threshold = threshold, .scalar = scalar}, code);
+    sift(s, &(sift_rule){.above = threshold, .scalar = scalar}, code);
+}
+
+void qsr_sift_window(qsr_sifting *s, const float *threshold, const float *edge, qsr_code *code)
+{
+    sift(s, &(sift_rule){.above = edge, .active = threshold}, code);
 }
 
 void qsr_sift_candidates(qsr_sifting *s, float floor, qsr_code *code)

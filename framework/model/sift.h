@@ -35,6 +35,7 @@ typedef struct {
     float *again;          /* [rows][d_in] */
     uint32_t *number;      /* [rows] */
     size_t *begin, *size;  /* [rows] */
+    float *floor;          /* [d_sae] */
 } qsr_sift_room;
 
 qsr_status qsr_sift_room_create(const qsr_sieve *, size_t rows, size_t d_in, qsr_sift_room *ret, qsr_error *e);
@@ -64,4 +65,6 @@ void qsr_sift_largest(qsr_sifting *, size_t k, qsr_code *code);
 void qsr_sift_candidates(qsr_sifting *, float floor, qsr_code *code);
 /* By "pre > threshold[j]", or > scalar where threshold is NULL. */
 void qsr_sift_above(qsr_sifting *, const float *threshold, float scalar, qsr_code *code);
+/* By "pre > edge[j]", with pre as plane[0] and 0 as value where it is not > threshold[j]. */
+void qsr_sift_window(qsr_sifting *, const float *threshold, const float *edge, qsr_code *code);
 #endif

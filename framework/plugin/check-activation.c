@@ -253,7 +253,7 @@ static void select_above(const qsr_selection *s, const qsr_check_input *in, uint
 {
     for (size_t r = 0; r < in->rows; r++)
         for (size_t j = 0; j < in->d_sae; j++)
-            keep[r * in->d_sae + j] = in->pre[r * in->ld + j] > (s->threshold ? s->threshold[j] : s->scalar);
+            keep[r * in->d_sae + j] = in->pre[r * in->ld + j] > (s->edge ? s->edge[j] : s->threshold ? s->threshold[j] : s->scalar);
 }
 
 static void select_best(const float *values, size_t n, size_t k, uint8_t *keep)
@@ -285,13 +285,15 @@ static qsr_status apply_rule(const qsr_selection *s, uint32_t mode, const qsr_ch
     return QSR_OK;
 }
 
-static qsr_status compare_rule(const uint8_t *keep, const qsr_check_input *in, const qsr_check_result *result, qsr_error *e)
+static qsr_status compare_rule(const qsr_selection *s, const uint8_t *keep, const qsr_check_input *in, const qsr_check_result *result,
+                               qsr_error *e)
 {
     for (size_t i = 0; i < in->rows * in->d_sae; i++) {
-        float pre = in->pre[i / in->d_sae * in->ld + i % in->d_sae];
-        if (keep[i] == result->support[i] && (!keep[i] || result->value[i] == pre)) continue;
+        size_t j = i % in->d_sae;
+        float pre = in->pre[i / in->d_sae * in->ld + j], value = s->edge && !(pre > s->threshold[j]) ? 0 : pre;
+        if (keep[i] == result->support[i] && (!keep[i] || result->value[i] == value)) continue;
         return qsr_fail(e, QSR_E_INTERNAL, "row %zu, latent %zu (pre %g): the rule says %s, the code has %s%g",
-                        i / in->d_sae, i % in->d_sae, pre, keep[i] ? "kept as it is" : "absent",
+                        i / in->d_sae, i % in->d_sae, pre, !keep[i] ? "absent" : value == pre ? "kept as it is" : "kept with 0",
                         result->support[i] ? "" : "it absent, ", result->value[i]);
     }
     return QSR_OK;
@@ -305,12 +307,14 @@ static qsr_status selector_in_mode(const qsr_check *c, qsr_made *made, const qsr
     qsr_made_serial(made);
     qsr_status status = qsr_made_finish(made, ops->get(made->instance, mode, &rule), e);
     if (status) return status == QSR_END ? QSR_OK : status;
+    if (rule.edge && (rule.rule != QSR_SELECT_ABOVE || !rule.threshold || mode != QSR_TRAIN))
+        return qsr_fail(e, QSR_E_INTERNAL, "%s: edges go with QSR_SELECT_ABOVE in training, and with thresholds", mode_names[mode]);
     qsr_check_input in = qsr_check_input_make(c, c->shape.batch_rows, 5);
     uint8_t *keep = qsr_xcalloc(in.rows, in.d_sae);
     status = apply_rule(&rule, mode, &in, keep, e);
     qsr_check_result result = {0};
     if (!status) status = qsr_check_batch(made, &in, (qsr_check_how){mode, c->one, BLOCK, false}, &result, e);
-    if (!status) status = compare_rule(keep, &in, &result, e);
+    if (!status) status = compare_rule(&rule, keep, &in, &result, e);
     if (status) qsr_context(e, "%s", mode_names[mode]);
     free(keep);
     qsr_check_result_free(&result);

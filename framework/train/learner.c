@@ -241,6 +241,7 @@ static void follow_schedules(qsr_learner *l)
 {
     qsr_spec_schedule(&l->spec->activation, l->step, l->steps);
     for (size_t i = 0; i < l->n_losses; i++) qsr_spec_schedule(l->losses[i].spec, l->step, l->steps);
+    qsr_sae_follow(&l->sae);
 }
 
 qsr_status qsr_learner_gradients(qsr_learner *l, const float *raw, qsr_error *e)

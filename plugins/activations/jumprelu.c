@@ -28,6 +28,7 @@ struct qsr_instance {
     size_t d_sae;
     float *param; /* [d_sae] theta or log theta, which the host optimises */
     float *theta; /* [d_sae] theta for those who ask in serial calls */
+    float *edge;  /* [d_sae] the same: where the window begins */
 };
 
 static float theta_of(const qsr_instance *self, size_t j)
@@ -129,13 +130,15 @@ static qsr_status param_get(qsr_instance *self, uint32_t index, qsr_param *ret_p
     return QSR_OK;
 }
 
-/* In training the code also holds the window, which no selector describes. */
+/* In training the code also holds the window. */
 static qsr_status selection(const qsr_instance *self, uint32_t mode, qsr_selection *ret_selection)
 {
-    if (mode != QSR_EVAL) return QSR_END;
     for (size_t j = 0; j < self->d_sae; j++) self->theta[j] = theta_of(self, j);
-    *ret_selection =
-        (qsr_selection){.struct_size = sizeof(qsr_selection), .rule = QSR_SELECT_ABOVE, .threshold = self->theta};
+    for (size_t j = 0; j < self->d_sae; j++) self->edge[j] = lower_edge(self, self->theta[j]);
+    *ret_selection = (qsr_selection){.struct_size = sizeof(qsr_selection),
+                                     .rule = QSR_SELECT_ABOVE,
+                                     .threshold = self->theta,
+                                     .edge = mode == QSR_TRAIN ? self->edge : NULL};
     return QSR_OK;
 }
 
@@ -204,7 +207,7 @@ static qsr_status create(const qsr_host *host, const qsr_shape *shape, const voi
                           "init_threshold=%g has no logarithm: choose a value above 0, or parametrization raw",
                           o->init_threshold);
     qsr_instance *self = host->alloc(host, 1, sizeof *self);
-    float *vectors = self ? host->alloc(host, shape->d_sae, 2 * sizeof *vectors) : NULL;
+    float *vectors = self ? host->alloc(host, shape->d_sae, 3 * sizeof *vectors) : NULL;
     if (!vectors) return QSR_E_NOMEM;
     *self = (qsr_instance){.host = host,
                            .passes = host->extension(host, QSR_HOST_PASSES),
@@ -213,7 +216,8 @@ static qsr_status create(const qsr_host *host, const qsr_shape *shape, const voi
                            .released = !strcmp(o->gradient, "released"),
                            .d_sae = shape->d_sae,
                            .param = vectors,
-                           .theta = vectors + shape->d_sae};
+                           .theta = vectors + shape->d_sae,
+                           .edge = vectors + 2 * shape->d_sae};
     const float start = (float)(log_theta ? log(o->init_threshold) : o->init_threshold);
     for (size_t j = 0; j < shape->d_sae; j++) self->param[j] = start;
     *ret_instance = self;

@@ -477,6 +477,9 @@ typedef struct {
     size_t k;
     const float *threshold; /* [d_sae] or NULL */
     float scalar;
+    /* Since 1.1. Or NULL. QSR_SELECT_ABOVE in training with one plane: entries with edge[j] < pre <= threshold[j] are in the code too, with
+     * value 0, and plane[0] holds the pre of every entry. [d_sae], edge[j] <= threshold[j]. */
+    const float *edge;
 } qsr_selection;
 typedef struct {
     uint32_t struct_size, reserved;

@@ -149,6 +149,27 @@ static void check_above(problem *q, const char *what, const float *threshold, fl
     compare(q, what, 0);
 }
 
+/* The same with a window below the thresholds, whose entries have no value. */
+static void check_window(problem *q, const char *what, const float *threshold, const float *edge)
+{
+    qsr_sifting s = begin(q);
+    qsr_sift_window(&s, threshold, edge, &q->got);
+    multiply(q);
+    size_t n = 0;
+    for (size_t r = 0; r < q->rows; r++) {
+        for (uint32_t j = 0; j < q->p.d_sae; j++) {
+            float v = q->pre[r * q->p.d_sae + j];
+            if (!(v > edge[j])) continue;
+            q->wanted.latent[n] = j;
+            q->wanted.value[n] = v > threshold[j] ? v : 0;
+            if (memcmp(&q->got.plane[0][n], &v, sizeof v)) fail_msg("%s: plane of row %zu, latent %u", what, r, j);
+            n++;
+        }
+        q->wanted.row_begin[r + 1] = n;
+    }
+    compare(q, what, 0);
+}
+
 static const size_t ks[] = {1, 2, 8, 18, 75, 76, 500, N};
 enum { KS = sizeof ks / sizeof *ks };
 
@@ -233,6 +254,14 @@ static void thresholds_at_the_values(void **state)
             if (threshold[j] < 0) threshold[j] = 20;
         }
         check_above(&q, "at the values", threshold, 0);
+        float edge[N];
+        for (size_t j = 0; j < N; j++) edge[j] = j % 5 ? threshold[j] - 3 * (float)(j % 4) : threshold[j];
+        check_window(&q, "at the values", edge, edge);
+        check_window(&q, "at the values", threshold, edge);
+        edge[7] = -INFINITY;
+        check_window(&q, "an edge for all", threshold, edge);
+        for (size_t j = 0; j < N; j++) edge[j] = -INFINITY;
+        check_window(&q, "every edge for all", threshold, edge);
         unmake(&q);
     }
 }

@@ -220,7 +220,10 @@ static void thresholds_are_converted_to_the_parametrization(void **state)
         assert_int_equal(selector->get(made[i]->instance, QSR_EVAL, &selection), QSR_OK);
         assert_int_equal(selection.rule, QSR_SELECT_ABOVE);
         assert_close(selection.threshold[3], 1, 1e-6);
-        assert_int_equal(selector->get(made[i]->instance, QSR_TRAIN, &selection), QSR_END);
+        assert_true(selection.edge == NULL);
+        assert_int_equal(selector->get(made[i]->instance, QSR_TRAIN, &selection), QSR_OK);
+        assert_close(selection.threshold[3], 1, 1e-6);
+        assert_close(selection.edge[3], 1 - 0.025, 1e-6);
     }
     assert_string_equal(ops->architecture(raw.instance), "jumprelu");
     assert_int_equal(ops->import(raw.instance, "b_enc", theta, WIDTH), QSR_END);

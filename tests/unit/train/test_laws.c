@@ -63,14 +63,17 @@ static const char *with_activation(char *out, size_t n, const char *activation, 
 static void screening_does_not_show(void **state)
 {
     (void)state;
-    static const char *const rules[] = {"topk, k: 5", "topk, k: 60", "batchtopk, k: 5", "batchtopk, k: 300"};
+    static const char *const rules[] = {"topk, k: 5",        "topk, k: 60", "batchtopk, k: 5", "batchtopk, k: 300",
+                                        "jumprelu, init_threshold: 2, bandwidth: {from: 0.5, to: 0.1}",
+                                        "jumprelu, gradient: released, parametrization: log"};
     static const char *const screens[] = {"bf16", "int8"};
+    enum { RULES = sizeof rules / sizeof *rules };
     static const int batches[] = {24, 300, 1100};
     static const size_t widths[] = {20, 33};
     char off[1024], on[1024];
     bool any = false;
-    for (size_t i = 0; i < 2 * 4 * 3 * 2; i++) {
-        size_t kind = i % 2, rule = i / 2 % 4, b = i / 8 % 3, bias = i / 24;
+    for (size_t i = 0; i < 2 * RULES * 3 * 2; i++) {
+        size_t kind = i % 2, rule = i / 2 % RULES, b = i / (2 * RULES) % 3, bias = i / (6 * RULES);
         char sae[64];
         if (!qsr_screen_tiles_get(kind ? QSR_SCREEN_INT8 : QSR_SCREEN_BF16)) continue;
         any = true;
