@@ -355,14 +355,14 @@ static void conclude(scorer *s, const qsr_dataset *data)
     judged->evaluation.scored = true;
 }
 
-static void judge_without_rows(qsr_judged *judged, scorer *s, const qsr_dataset *data)
+static void judge_without_rows(qsr_judged *judged, scorer *s, const qsr_dataset *data, const qsr_evaluate_options *options)
 {
     size_t d_sae = judged->sae->params.d_sae;
     judged->evaluation = (qsr_evaluation){0};
     judged->error = (qsr_error){0};
     if (judged->latents.csv && data->held_rows && !(s->neighbour = qsr_block_raw(d_sae, sizeof *s->neighbour)))
         qsr_fail_nomem(&judged->error, "nearest latents", d_sae * sizeof *s->neighbour);
-    else
+    else if (!options->rows_alone)
         judge_weights(judged->sae, data, &judged->evaluation, s->neighbour, &judged->error);
 }
 
@@ -371,7 +371,7 @@ qsr_status qsr_evaluate(qsr_judged *judged, size_t n, const qsr_dataset *data, c
     scorer *scorers = qsr_xcalloc(n, sizeof *scorers);
     both_progress progress = {options, 0, data->held_rows + most_loss_rows(judged, n, data)};
     qsr_status status = QSR_OK;
-    for (size_t i = 0; i < n; i++) judge_without_rows(&judged[i], &scorers[i], data);
+    for (size_t i = 0; i < n; i++) judge_without_rows(&judged[i], &scorers[i], data, options);
     if (data->held_rows) {
         for (size_t i = 0; i < n; i++) create_scorer(&judged[i], &scorers[i]);
         status = score_rows(scorers, n, data, &progress, e);

@@ -42,6 +42,7 @@ typedef struct {
     void *ctx;
     void (*progress)(void *ctx, uint64_t rows, uint64_t of); /* or NULL */
     double *scoring_seconds; /* added to: time spent on rows once they were read; or NULL */
+    bool rows_alone;         /* for timing: nothing of what weights alone tell */
 } qsr_evaluate_options;
 
 /* Scores the dataset's held_rows rows from the first held-out unit on, without those that its mask leaves out, in one pass for all of them; with none, only what the
