@@ -82,7 +82,7 @@ static double copy_rate(qsr_pool *pool)
     return best / 1e9;
 }
 
-enum { FMA_TERMS = 64, FMA_WIDTH = 96, FMA_ROUNDS = 2000 };
+enum { FMA_TERMS = 64, FMA_WIDTH = 96, FMA_ROUNDS = 10000, FMA_TRIES = 10 };
 
 /* Sums of four times 96 numbers that stay in registers, from vectors that stay in the first cache: the plainest loop there is. */
 static qsr_status multiply_add(void *arg, size_t begin, size_t end)
@@ -103,7 +103,7 @@ static qsr_status multiply_add(void *arg, size_t begin, size_t end)
 static double fma_rate(qsr_pool *pool)
 {
     double best = 0, operations = 2.0 * 4 * FMA_WIDTH * FMA_TERMS * FMA_ROUNDS * qsr_pool_threads(pool);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < FMA_TRIES; i++) {
         double start = qsr_clock();
         qsr_pool_run(pool, qsr_pool_threads(pool), 1, multiply_add, NULL);
         double rate = operations / (qsr_clock() - start);
