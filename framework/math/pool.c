@@ -10,7 +10,9 @@
 #include "base/sizes.h"
 #include "math/blas.h"
 
-enum { MOST_THREADS = 1024 };
+/* A thread looks so often whether there is something for it before it sleeps: some 30 microseconds, about what it takes to wake one, so
+ * that short steps do not wait for sleepers, and long ones lose nothing. */
+enum { MOST_THREADS = 1024, LOOKS = 2000 };
 
 /* One call of qsr_pool_run, or a job. Nobody touches it once `working` is 0 and it is no longer posted. */
 typedef struct run {
@@ -21,7 +23,7 @@ typedef struct run {
     atomic_size_t next, limit,
         failed_at;     /* chunks next .. limit - 1 can be claimed; failed_at: lowest failing one so far, or SIZE_MAX */
     qsr_status status; /* of failed_at; under lock */
-    unsigned working;  /* threads that take chunks of it, except the caller; under lock */
+    atomic_uint working; /* threads that take chunks of it, except the caller; changed under lock */
     struct run *below; /* posted before it */
 } run;
 
@@ -34,6 +36,7 @@ typedef struct {
     run *front;         /* posted: chunks may be left */
     run *aside;         /* the same, and those below it */
     atomic_bool urgent; /* the front run has chunks that nobody has claimed */
+    atomic_uint calls;  /* how often `start` was signalled */
 } crew;
 
 struct qsr_pool {
@@ -119,6 +122,30 @@ static run *find_aside(const crew *c)
     return NULL;
 }
 
+static void pause_briefly(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+/* Everybody who waits for `start` looks again; under lock. */
+static void call(crew *c)
+{
+    atomic_fetch_add(&c->calls, 1);
+    pthread_cond_broadcast(&c->start);
+}
+
+/* Until the next call, or a little longer; under lock, which is given up meanwhile. */
+static void wait_for_call(crew *c)
+{
+    const unsigned before = atomic_load(&c->calls);
+    pthread_mutex_unlock(&c->lock);
+    for (int i = 0; i < LOOKS && atomic_load(&c->calls) == before; i++) pause_briefly();
+    pthread_mutex_lock(&c->lock);
+    if (atomic_load(&c->calls) == before) pthread_cond_wait(&c->start, &c->lock);
+}
+
 struct birth {
     crew *crew;
     unsigned index;
@@ -139,7 +166,7 @@ static void *thread_main(void *arg)
         else if (aside)
             join(c, aside, is_urgent, c);
         else
-            pthread_cond_wait(&c->start, &c->lock);
+            wait_for_call(c);
     }
     pthread_mutex_unlock(&c->lock);
     return NULL;
@@ -201,7 +228,7 @@ static void free_crew(crew *c, unsigned threads)
 {
     pthread_mutex_lock(&c->lock);
     c->stop = true;
-    pthread_cond_broadcast(&c->start);
+    call(c);
     pthread_mutex_unlock(&c->lock);
     for (unsigned i = 1; i < threads; i++) pthread_join(c->handles[i - 1], NULL);
     pthread_cond_destroy(&c->start);
@@ -243,7 +270,7 @@ static void post(crew *c, run *r)
         r->below = c->aside, c->aside = r;
     else
         c->front = r, atomic_store(&c->urgent, true);
-    pthread_cond_broadcast(&c->start);
+    call(c);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -251,6 +278,7 @@ static void post(crew *c, run *r)
 static void await(crew *c, run *r, bool all)
 {
     run **at = r->aside ? &c->aside : &c->front;
+    for (int i = 0; i < LOOKS && atomic_load(&r->working); i++) pause_briefly();
     pthread_mutex_lock(&c->lock);
     while (r->working || (all && !is_done(r))) pthread_cond_wait(&c->done, &c->lock);
     while (*at != r) at = &(*at)->below;
@@ -302,7 +330,7 @@ void qsr_job_allow(qsr_job *job, size_t n)
     if (job->crew) pthread_mutex_lock(&job->crew->lock);
     atomic_store(&r->limit, limit);
     if (job->crew) {
-        pthread_cond_broadcast(&job->crew->start);
+        call(job->crew);
         pthread_mutex_unlock(&job->crew->lock);
     }
 }
@@ -368,7 +396,7 @@ void qsr_pool_help(qsr_pool *pool, bool (*enough)(void *arg), void *arg)
 void qsr_pool_nudge(qsr_pool *pool)
 {
     pthread_mutex_lock(&pool->crew->lock);
-    pthread_cond_broadcast(&pool->crew->start);
+    call(pool->crew);
     pthread_mutex_unlock(&pool->crew->lock);
 }
 
