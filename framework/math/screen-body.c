@@ -231,25 +231,32 @@ static void round_row(const float *from, size_t d, uint32_t *to, qsr_screen_off 
 #if defined(__AVX512BF16__)
 enum { ABREAST = 4 };
 
+static inline __attribute__((always_inline)) void dots_of(const size_t n, const uint32_t *x, const uint32_t *w, size_t stride,
+                                                          const uint32_t *latent, float *out)
+{
+    const uint32_t *row[ABREAST];
+    sums sum[ABREAST];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < n; i++) {
+        row[i] = w + latent[i] * stride;
+        sum[i] = _mm512_setzero_ps();
+    }
+    for (size_t k = 0; k < stride; k += LANES) {
+        const __m512i words = _mm512_loadu_si512(x + k);
+#pragma GCC unroll 4
+        for (size_t i = 0; i < n; i++) sum[i] = add_words(sum[i], words, _mm512_loadu_si512(row[i] + k));
+    }
+#pragma GCC unroll 4
+    for (size_t i = 0; i < n; i++) out[i] = _mm512_reduce_add_ps(sum[i]);
+}
+
 static void dots(const uint32_t *x, const uint32_t *w, size_t stride, const uint32_t *latent, size_t n, float *out)
 {
-    for (size_t at = 0; at < n; at += ABREAST) {
-        const uint32_t *row[ABREAST];
-        sums sum[ABREAST];
-#pragma GCC unroll 4
-        for (size_t i = 0; i < ABREAST; i++) {
-            row[i] = w + latent[at + (at + i < n ? i : 0)] * stride;
-            sum[i] = _mm512_setzero_ps();
-        }
-        for (size_t k = 0; k < stride; k += LANES) {
-            const __m512i words = _mm512_loadu_si512(x + k);
-#pragma GCC unroll 4
-            for (size_t i = 0; i < ABREAST; i++) sum[i] = add_words(sum[i], words, _mm512_loadu_si512(row[i] + k));
-        }
-#pragma GCC unroll 4
-        for (size_t i = 0; i < ABREAST; i++)
-            if (at + i < n) out[at + i] = _mm512_reduce_add_ps(sum[i]);
-    }
+    size_t at = 0;
+    for (; at + ABREAST <= n; at += ABREAST) dots_of(ABREAST, x, w, stride, latent + at, out + at);
+    if (n - at == 1) dots_of(1, x, w, stride, latent + at, out + at);
+    if (n - at == 2) dots_of(2, x, w, stride, latent + at, out + at);
+    if (n - at == 3) dots_of(3, x, w, stride, latent + at, out + at);
 }
 #else
 #define dots NULL

@@ -56,15 +56,18 @@ qsr_status qsr_sift_room_create(const qsr_sieve *s, size_t rows, size_t d_in, qs
                            .number = qsr_block_raw(rows, sizeof(uint32_t)),
                            .begin = qsr_block_raw(rows, sizeof(size_t)),
                            .size = qsr_block_raw(rows, sizeof(size_t)),
-                           .floor = qsr_block_raw(d_sae, sizeof(float))};
-    if (ret->bounds && ret->pairs && ret->again && ret->number && ret->begin && ret->size && ret->floor) return QSR_OK;
+                           .floor = qsr_block_raw(d_sae, sizeof(float)),
+                           .rest = qsr_block_raw(rows, sizeof(qsr_sift_rest))};
+    bool ready =
+        ret->bounds && ret->pairs && ret->again && ret->number && ret->begin && ret->size && ret->floor && ret->rest;
+    if (ready) return QSR_OK;
     qsr_sift_room_free(ret);
     return qsr_fail_nomem(e, "bounds of a block", (qsr_max_size(int8, bf16) + pairs + rows * d_in) * sizeof(float));
 }
 
 void qsr_sift_room_free(qsr_sift_room *r)
 {
-    void *blocks[] = {r->bounds, r->pairs, r->again, r->number, r->begin, r->size, r->floor};
+    void *blocks[] = {r->bounds, r->pairs, r->again, r->number, r->begin, r->size, r->floor, r->rest};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) qsr_block_free(blocks[i]);
     *r = (qsr_sift_room){0};
 }
@@ -101,7 +104,6 @@ typedef struct {
     size_t entries;         /* in code */
     const float *x;         /* [rows that go through it][d_in] */
     const uint32_t *number; /* which rows of the block they are; NULL: all */
-    size_t chunk;           /* the row that the bounds in s->upper begin with */
     bool later;             /* rows came out of their order */
     qsr_screened bounds;
     qsr_screened pairs; /* bounds in bfloat16 where `bounds` are of integers, or nothing */
@@ -152,7 +154,7 @@ static bool find_largest(const sift_run *run, candidate_list *c)
     const qsr_sifting *s = run->s;
     const qsr_screened *b = &run->bounds;
     size_t n = s->p->d_sae, k = run->rule->k;
-    const float *upper = s->upper + (c->row - run->chunk) * n;
+    const float *upper = s->upper + c->row * n;
     float bound = b->groups ? qsr_select_bound_near(b->most + c->row * b->groups, b->groups, k, k + k / 8)
                             : qsr_select_bound(upper, b->m, 2 * b->scale[c->row], n, k);
     c->open = qsr_select_reaching(upper, n, least_upper(bound, b->a), ROOM, c->open_latent, c->upper);
@@ -172,7 +174,7 @@ static float needed(const sift_rule *rule, const candidate_list *c, uint32_t lat
 static bool find_above(const sift_run *run, candidate_list *c)
 {
     size_t n = run->s->p->d_sae;
-    const float *upper = run->s->upper + (c->row - run->chunk) * n;
+    const float *upper = run->s->upper + c->row * n;
     if (!run->rule->above) {
         c->least = run->rule->as_bounds ? run->rule->scalar : run->rule->scalar - run->bounds.a;
         c->open = qsr_select_reaching(upper, n, c->least, ROOM, c->open_latent, c->upper);
@@ -223,26 +225,80 @@ static void settle_sure(const sift_run *run, candidate_list *c)
         narrow(run, c, c->upper, run->bounds.a);
         s->count.pairs += c->sure;
     }
-    if (run->pairs.rows)
-        qsr_screen_prefetch(&s->sieve->bf16, c->open_latent, c->open);
-    else if (!run->rule->as_bounds)
-        prefetch_weights(run, c->open_latent, c->open);
 }
 
-/* Third: bounds in bfloat16 for what integers have left open. */
-static void bound_again(const sift_run *run, candidate_list *c)
+/* ---- between the stages ------------------------------------------------------------------------------------------ */
+
+/* A list rests where the row's bounds were: latents and values of the sure, latents and bounds of the open. */
+static void set_aside(const sift_run *run, candidate_list *c)
+{
+    const qsr_sifting *s = run->s;
+    c->dropped = c->dropped || 2 * (c->sure + c->open) > s->p->d_sae;
+    qsr_sift_rest *rest = &s->room->rest[c->row];
+    *rest = (qsr_sift_rest){.dropped = c->dropped, .least = c->least, .sure = (uint32_t)c->sure, .open = (uint32_t)c->open};
+    if (c->dropped) return;
+    float *at = s->upper + c->row * s->p->d_sae;
+    memcpy(at, c->sure_latent, c->sure * sizeof *at);
+    memcpy(at + c->sure, c->value, c->sure * sizeof *at);
+    memcpy(at + 2 * c->sure, c->open_latent, c->open * sizeof *at);
+    memcpy(at + 2 * c->sure + c->open, c->upper, c->open * sizeof *at);
+}
+
+static void take_up(const sift_run *run, size_t row, candidate_list *c)
+{
+    const qsr_sifting *s = run->s;
+    const qsr_sift_rest *rest = &s->room->rest[row];
+    c->row = (uint32_t)row;
+    c->dropped = rest->dropped;
+    c->least = rest->least;
+    c->sure = rest->sure;
+    c->open = rest->open;
+    if (c->dropped) return;
+    const float *at = s->upper + row * s->p->d_sae;
+    memcpy(c->sure_latent, at, c->sure * sizeof *at);
+    memcpy(c->value, at + c->sure, c->sure * sizeof *at);
+    memcpy(c->open_latent, at + 2 * c->sure, c->open * sizeof *at);
+    memcpy(c->upper, at + 2 * c->sure + c->open, c->open * sizeof *at);
+}
+
+/* ---- bounds in bfloat16 for what integers have left open ---------------------------------------------------------- */
+
+enum {
+    PANEL_BYTES = 192 * 1024
+}; /* of latents in bfloat16: with the next ones and a block of rows they fit the second-level cache */
+
+/* The open latents of a row that lie below `end`. */
+static void bound_some(const sift_run *run, size_t row, uint32_t end)
+{
+    const qsr_sifting *s = run->s;
+    qsr_sift_rest *rest = &s->room->rest[row];
+    float *values = s->upper + row * s->p->d_sae + 2 * rest->sure;
+    const uint32_t *latent = (const uint32_t *)(const void *)values;
+    size_t begin = rest->at;
+    while (rest->at < rest->open && latent[rest->at] < end) rest->at++;
+    if (rest->at > begin)
+        qsr_screen_pairs(&s->sieve->bf16, &run->pairs, row, latent + begin, rest->at - begin, values + rest->open + begin);
+}
+
+/* Panel after panel of latents for all rows, so that a latent comes from afar once for the rows that ask for it. */
+static void bound_open(const sift_run *run)
 {
     qsr_sifting *s = run->s;
-    float upper[ROOM];
-    if (!run->pairs.rows) return;
-    if (isnan(run->pairs.scale[c->row])) {
-        c->dropped = true;
-        return;
+    size_t rows = run->bounds.rows, n = s->p->d_sae, pairs = 0;
+    size_t panel = qsr_max_size(16, PANEL_BYTES / (2 * s->p->d_in));
+    for (size_t r = 0; r < rows; r++) {
+        qsr_sift_rest *rest = &s->room->rest[r];
+        rest->dropped = rest->dropped || isnan(run->pairs.scale[r]);
+        if (rest->dropped) rest->open = 0;
+        pairs += rest->open;
     }
-    qsr_screen_pairs(&s->sieve->bf16, &run->pairs, c->row, c->open_latent, c->open, upper);
-    s->count.bounds += c->open;
-    narrow(run, c, upper, run->pairs.a);
-    if (!run->rule->as_bounds) prefetch_weights(run, c->open_latent, c->open);
+    s->count.bounds += pairs;
+    for (size_t begin = 0; begin < n; begin += panel)
+        for (size_t r = 0; r < rows; r++) {
+            size_t next = begin + panel + r * panel / rows, stop = qsr_min_size(n, begin + panel + (r + 1) * panel / rows);
+            for (uint32_t j = (uint32_t)next; pairs >= n && j < stop; j++) qsr_screen_prefetch(&s->sieve->bf16, &j, 1);
+            bound_some(run, r, (uint32_t)qsr_min_size(n, begin + panel));
+        }
 }
 
 /* ---- decisions --------------------------------------------------------------------------------------------------- */
@@ -340,36 +396,41 @@ static void finish(sift_run *run, candidate_list *c)
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
-enum { STAGES = 4 };
-
-/* One row's next stage. */
-static void advance(sift_run *run, int stage, candidate_list *c)
-{
-    if (c->dropped) return;
-    if (stage == 1) settle_sure(run, c);
-    if (stage == 2) bound_again(run, c);
-    if (stage == 3) finish(run, c);
-}
-
-/* What a stage needs comes into the cache while other rows are in other stages. Rows that go on to the next screen end up in
- * room->number; returns how many. */
-static size_t sift_rows(sift_run *run, const qsr_screen *screen)
+/* What a stage needs comes into the cache while the row before is in it. */
+static void first_stages(sift_run *run, const qsr_screen *screen)
 {
     qsr_sifting *s = run->s;
-    candidate_list list[STAGES];
-    size_t n = 0, rows = run->bounds.rows, end = 0;
-    for (size_t at = 0; at < rows + STAGES - 1; at++) {
-        for (size_t stage = STAGES - 1; stage; stage--)
-            if (at >= stage && at - stage < rows) advance(run, (int)stage, &list[(at - stage) % STAGES]);
-        const candidate_list *last = &list[(at + 1) % STAGES];
-        if (at + 1 >= STAGES && last->dropped) s->room->number[n++] = run->number ? run->number[last->row] : last->row;
+    candidate_list list[2];
+    size_t rows = run->bounds.rows, end = 0;
+    for (size_t at = 0; at <= rows; at++) {
+        candidate_list *c = &list[at % 2], *before = &list[(at + 1) % 2];
         if (at == end && at < rows) {
             double start = qsr_clock();
-            run->chunk = end;
-            end = qsr_screen_rows(screen, &run->bounds, end, s->upper, s->p->d_sae);
+            end = qsr_screen_rows(screen, &run->bounds, at, s->upper + at * s->p->d_sae, s->p->d_sae);
             s->screening += qsr_clock() - start;
         }
-        if (at < rows) find(run, at, &list[at % STAGES]);
+        if (at < rows) find(run, at, c);
+        if (at == 0) continue;
+        if (!before->dropped) settle_sure(run, before);
+        set_aside(run, before);
+    }
+}
+
+/* Rows that go on to the next screen end up in room->number; returns how many. */
+static size_t last_stages(sift_run *run)
+{
+    candidate_list list[2];
+    size_t n = 0, rows = run->bounds.rows;
+    for (size_t at = 0; at <= rows; at++) {
+        candidate_list *c = &list[at % 2], *before = &list[(at + 1) % 2];
+        if (at < rows) take_up(run, at, c);
+        if (at < rows && !c->dropped) {
+            if (run->pairs.rows) narrow(run, c, c->upper, run->pairs.a);
+            if (!run->rule->as_bounds) prefetch_weights(run, c->open_latent, c->open);
+        }
+        if (at == 0) continue;
+        if (!before->dropped) finish(run, before);
+        if (before->dropped) run->s->room->number[n++] = run->number ? run->number[before->row] : before->row;
     }
     return n;
 }
@@ -402,7 +463,11 @@ static size_t screen_rows(sift_run *run, const qsr_screen *screen, size_t n)
     if (useful && integers && s->sieve->bf16.tiles)
         qsr_screen_begin_pairs(&s->sieve->bf16, run->x, n, bias_of(s), room->pairs, &run->pairs);
     s->screening += qsr_clock() - start;
-    if (useful) return sift_rows(run, screen);
+    if (useful) {
+        first_stages(run, screen);
+        if (run->pairs.rows) bound_open(run);
+        return last_stages(run);
+    }
     for (size_t i = 0; i < n; i++) room->number[i] = run->number ? run->number[i] : (uint32_t)i;
     return n;
 }

@@ -28,6 +28,13 @@ qsr_status qsr_sieve_create(bool integers, size_t n, size_t d, qsr_sieve *ret, q
 void qsr_sieve_free(qsr_sieve *);
 void qsr_sieve_fill(qsr_sieve *, const float *w, qsr_pool *);
 
+/* A row between the stages. */
+typedef struct {
+    bool dropped;
+    float least;
+    uint32_t sure, open, at; /* at: how many of the open were bound again */
+} qsr_sift_rest;
+
 /* Memory to sift blocks of up to `rows` rows in. */
 typedef struct {
     size_t rows;
@@ -36,6 +43,7 @@ typedef struct {
     uint32_t *number;      /* [rows] */
     size_t *begin, *size;  /* [rows] */
     float *floor;          /* [d_sae] */
+    qsr_sift_rest *rest;   /* [rows] */
 } qsr_sift_room;
 
 qsr_status qsr_sift_room_create(const qsr_sieve *, size_t rows, size_t d_in, qsr_sift_room *ret, qsr_error *e);
