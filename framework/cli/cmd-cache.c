@@ -142,6 +142,7 @@ static int run(qsr_args *args)
         } else {
             qsr_interrupt_listen();
             code = open_and_write(&cells, args, &o);
+            if (code && qsr_interrupted) code = QSR_EXIT_INTERRUPTED;
             qsr_pool_free(o.pool);
         }
         qsr_cli_cells_free(&cells);

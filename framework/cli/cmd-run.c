@@ -95,6 +95,7 @@ static int load_all(spec_file *files, const qsr_args *args, qsr_registry *regist
 static int exit_code_of(const qsr_run_summary *run)
 {
     switch (run->outcome) {
+    case QSR_RUN_PENDING: return qsr_interrupted && !run->elsewhere ? QSR_EXIT_INTERRUPTED : QSR_EXIT_OK;
     case QSR_RUN_INTERRUPTED: return qsr_interrupted ? QSR_EXIT_INTERRUPTED : QSR_EXIT_FAILED; /* by --keep-going=no */
     case QSR_RUN_FAILED:
     case QSR_RUN_STALE:
@@ -261,7 +262,9 @@ static int run_with_pool(spec_file *files, const qsr_args *args, qsr_registry *r
     if (code) return code;
     if (qsr_kernels_verify(&e) || qsr_pool_create(threads, &options.pool, &e)) return qsr_cli_report(&e);
     qsr_interrupt_listen();
-    code = qsr_args_has(args, "dry-run") ? foresee_all(files, args->n_words, &options) : run_all(files, args->n_words, &options);
+    if (qsr_args_has(args, "dry-run")) code = foresee_all(files, args->n_words, &options);
+    else code = run_all(files, args->n_words, &options);
+    if (code && qsr_interrupted) code = QSR_EXIT_INTERRUPTED;
     qsr_pool_free(options.pool);
     return code;
 }

@@ -1,5 +1,7 @@
 #include "cli/interrupt.h"
 
+#include "plugin/host.h"
+
 volatile sig_atomic_t qsr_interrupted;
 
 static void interrupt(int number)
@@ -14,4 +16,5 @@ void qsr_interrupt_listen(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    qsr_host_stop_on(&qsr_interrupted);
 }

@@ -76,7 +76,8 @@ static void print_time(const qsr_run_summary *run)
 
 void qsr_results_run(const qsr_spec *spec, const qsr_run_summary *run)
 {
-    printf("%s  %s  %s%s%s\n", spec->name, qsr_path_base(run->folder), outcome_text(run->outcome), run->reason[0] ? ": " : "",
+    const char *id = run->folder[0] ? qsr_path_base(run->folder) : spec->id;
+    printf("%s  %s  %s%s%s\n", spec->name, id, outcome_text(run->outcome), run->reason[0] ? ": " : "",
            run->reason);
     if (run->evaluated) {
         qsr_table table = {.columns = 2, .right = 1u << 1};
@@ -85,7 +86,7 @@ void qsr_results_run(const qsr_spec *spec, const qsr_run_summary *run)
         qsr_table_free(&table);
     }
     print_time(run);
-    print_files(run->folder);
+    if (run->folder[0]) print_files(run->folder);
 }
 
 void qsr_results_table(qsr_spec *const *specs, const qsr_run_summary *runs, size_t n)

@@ -205,7 +205,7 @@ static void train(group *g)
         if (g->at >= rows_needed(g) || count_active(g) == 0) break;
         if (g->options->stop_at_failure && somebody_failed(g)) break;
         qsr_error e = {0};
-        if (!stopped(g) && read_rows(g, g->options->stop, &e)) fail_everybody(g, &e);
+        if (!stopped(g) && read_rows(g, g->options->stop, &e) && !stopped(g)) fail_everybody(g, &e);
     }
     for (size_t i = 0; i < g->n; i++) qsr_cell_pause(&g->cells[i]);
 }
@@ -242,6 +242,7 @@ static void evaluate(group *g)
     qsr_status status = n ? qsr_evaluate(judged, n, &g->data, &options, &e) : QSR_OK;
     for (size_t i = 0; i < n; i++) {
         const qsr_error *why = status ? &e : &judged[i].error;
+        if (why->code && stopped(g)) continue; /* trained, and judged the next time */
         cell[i]->summary->eval_seconds = qsr_clock() - start;
         cell[i]->summary->evaluation = judged[i].evaluation;
         if (!why->code) count_excluded(g, cell[i], &judged[i].error);

@@ -64,13 +64,22 @@ static void mark_elsewhere(const qsr_plan *plan, size_t n, qsr_run_summary *ret)
         for (size_t i = 0; i < plan->groups[g].n; i++) ret[plan->groups[g].cells[i]].elsewhere = false;
 }
 
+/* Somebody asked to stop before these could begin, maybe in the middle of opening their data. */
+static void mark_stopped(qsr_run_summary *summaries, size_t n, qsr_error *why)
+{
+    for (size_t i = 0; i < n; i++)
+        if (summaries[i].outcome == QSR_RUN_PENDING && !summaries[i].elsewhere)
+            snprintf(summaries[i].reason, sizeof summaries[i].reason, "%s", why->text);
+    *why = (qsr_error){0};
+}
+
 static qsr_status run_groups(const qsr_plan *plan, const qsr_spec *const *cells, size_t n, const qsr_run_options *options,
                              qsr_run_summary *ret, qsr_problems *problems, qsr_error *e)
 {
     for (size_t i = 0; i < plan->n && !stopped(options); i++) {
         members m = members_of(plan, i, cells, ret);
         qsr_status status = qsr_group_run(m.specs, m.summaries, m.n, options, problems, e);
-        if (status && i > 0) {
+        if (status && i > 0 && !stopped(options)) {
             mark_failed(&m, e);
             *e = (qsr_error){0};
             status = QSR_OK;
@@ -95,6 +104,10 @@ qsr_status qsr_lab_run(const qsr_spec *const *cells, size_t n, const qsr_run_opt
     if (plan.n > 1) status = qsr_plan_check(&plan, cells, options, problems, e);
     if (!status && n > 1 && options->watcher.plan) options->watcher.plan(options->watcher.ctx, &plan, cells, n);
     if (!status) status = run_groups(&plan, cells, n, options, ret, problems, e);
+    if (status && stopped(options)) {
+        mark_stopped(ret, n, e);
+        status = QSR_OK;
+    }
     qsr_plan_free(&plan);
     return status;
 }

@@ -67,7 +67,7 @@ typedef struct {
 
 /* Trains, evaluates and writes down n cells; those with equal streams share one pass over the data. Bad input found before the
  * first step of any (an option, a file, data): a negative status with problems (in the spec, with places) or e set, and nothing
- * created on disk. Afterwards each cell's outcome (ret[n]) says how it ended, and the status is QSR_OK. */
+ * created on disk; but once *stop is set, cells that had not begun are pending. Afterwards each cell's outcome (ret[n]) says how it ended, and the status is QSR_OK. */
 qsr_status qsr_lab_run(const qsr_spec *const *cells, size_t n, const qsr_run_options *, qsr_run_summary *ret, qsr_problems *,
                        qsr_error *e);
 #endif

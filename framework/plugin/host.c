@@ -283,10 +283,22 @@ static qsr_status nearest_norm(const qsr_host *host, const float *v, const float
     return QSR_OK;
 }
 
+static const volatile sig_atomic_t *stop; /* NULL: nobody listens */
+
+void qsr_host_stop_on(const volatile sig_atomic_t *flag) { stop = flag; }
+
+static bool asked(const qsr_host *host)
+{
+    (void)host;
+    return stop && *stop;
+}
+
 static const void *extension(const qsr_host *host, const char *id)
 {
+    static const qsr_host_stop stopping = {.struct_size = sizeof stopping, .asked = asked};
     static const qsr_host_passes passes = {.struct_size = sizeof passes, .above = above, .nearest_norm = nearest_norm};
     (void)host;
+    if (strcmp(id, QSR_HOST_STOP) == 0) return &stopping;
     return strcmp(id, QSR_HOST_PASSES) == 0 ? &passes : NULL;
 }
 

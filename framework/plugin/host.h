@@ -4,6 +4,8 @@
  * call that was announced as serial is running. instance.h manages them around each call into a plugin. */
 #ifndef QSR_PLUGIN_HOST_H
 #define QSR_PLUGIN_HOST_H
+#include <signal.h>
+
 #include "base/error.h"
 #include "math/pool.h"
 
@@ -37,6 +39,9 @@ size_t qsr_scratch_floor(void);
 /* Fills scratch memory with NaN when it is handed out and when it is released; on in builds with AddressSanitizer and when
  * QUASAR_POISON is set. */
 void qsr_scratch_poison(bool on);
+
+/* What "quasar.stop/1" tells: *flag != 0. Set before threads run; NULL: never. */
+void qsr_host_stop_on(const volatile sig_atomic_t *flag);
 
 /* parallel_for uses the pool only between these two, on this thread; everywhere else it runs on the calling thread. */
 void qsr_host_serial(bool on);

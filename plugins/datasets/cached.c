@@ -241,7 +241,10 @@ static qsr_status wait_for_shard(const qsr_host *host, tap *t, uint64_t shard)
 {
     const struct timespec moment = {.tv_nsec = 20 * 1000 * 1000};
     bool told = false;
+    const qsr_host_stop *stop = host->extension(host, QSR_HOST_STOP);
     while (!t->cache.complete && !shard_exists(&t->cache, shard)) {
+        if (stop && stop->asked(host))
+            return host->fail(host, QSR_E_IO, "cache", "interrupted while waiting for shard %" PRIu64 " of %s", shard, t->cache.folder);
         if (!is_being_written(t->cache.folder) && !shard_exists(&t->cache, shard)) return incomplete(host, &t->cache);
         if (!told) host->log(host, QSR_LOG_INFO, "waiting for shard %" PRIu64 " of %s", shard, t->cache.folder);
         told = true;

@@ -1,5 +1,6 @@
 # end-to-end tests: shell scripts around build/quasar; lib.sh holds what they share. One a line.
 END_TO_END =
+END_TO_END += tests/end-to-end/ahead.sh
 END_TO_END += tests/end-to-end/bad-usage.sh
 END_TO_END += tests/end-to-end/bench.sh
 END_TO_END += tests/end-to-end/cache.sh

@@ -204,6 +204,15 @@ typedef struct {
                                uint32_t *index, float *value, size_t *ret_count);
 } qsr_host_passes;
 
+/* "quasar.stop/1": whether somebody wants the program to end (Ctrl-C). For a call that may wait, or work for long before it has anything to
+ * give: encoding a text, a file that is still written. It asks now and then and returns QSR_E_IO with a text ("interrupted while ...");
+ * what it was for is then taken up again by the next run. Reads that end by themselves need not ask. (Minor 1.) */
+#define QSR_HOST_STOP "quasar.stop/1"
+typedef struct {
+    uint32_t struct_size, reserved;
+    bool (*asked)(const qsr_host *); /* [any] */
+} qsr_host_stop;
+
 /* ---- what an instance is made for -------------------------------------------------------------------------------- */
 
 typedef struct {

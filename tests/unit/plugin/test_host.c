@@ -278,6 +278,24 @@ static void passes_over_rows_are_offered_by_name(void **state)
     qsr_made_free(made);
 }
 
+static void a_wish_to_stop_is_passed_on(void **state)
+{
+    (void)state;
+    static volatile sig_atomic_t flag;
+    qsr_made *made = make(1, NULL);
+    const qsr_host *host = &made->host;
+    const qsr_host_stop *stop = host->extension(host, QSR_HOST_STOP);
+    assert_true(stop && stop->struct_size == sizeof *stop);
+    assert_false(stop->asked(host)); /* nobody listens */
+    qsr_host_stop_on(&flag);
+    assert_false(stop->asked(host));
+    flag = 1;
+    assert_true(stop->asked(host));
+    qsr_host_stop_on(NULL);
+    assert_false(stop->asked(host));
+    qsr_made_free(made);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +311,7 @@ int main(void)
         cmocka_unit_test(finish_drops_the_text_of_a_call_that_succeeded),
         cmocka_unit_test(numbers_go_through_the_host),
         cmocka_unit_test(passes_over_rows_are_offered_by_name),
+        cmocka_unit_test(a_wish_to_stop_is_passed_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
