@@ -347,11 +347,12 @@ static qsr_status ask_losses(qsr_learner *l, bool *ret_late, qsr_error *e)
 
 static qsr_status ask_outlooks(qsr_learner *l, qsr_error *e)
 {
-    for (size_t i = 0; i < l->n_losses && has_pre(l); i++) {
+    for (size_t i = 0; i < l->n_losses; i++) {
         qsr_learner_loss *loss = &l->losses[i];
-        if (!(loss->traits & QSR_LOSS_AFTER_BATCH) || !loss->ops->outlook) continue;
-        qsr_status status = qsr_outlook_ask(&loss->outlook, loss->made, loss->ops, l->d_in, l->batch, l->block_rows,
-                                            loss->needs & QSR_NEED_SILENT ? l->silent : NULL, l->d_sae, e);
+        loss->outlook.active = false;
+        if (!has_pre(l) || !(loss->traits & QSR_LOSS_AFTER_BATCH) || !loss->ops->outlook) continue;
+        const uint64_t *silent = loss->needs & QSR_NEED_SILENT ? l->silent : NULL;
+        qsr_status status = qsr_outlook_ask(&loss->outlook, loss->made, loss->ops, silent, e);
         if (status) return qsr_context(e, "losses.%s", loss->name);
     }
     return QSR_OK;

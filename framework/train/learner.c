@@ -24,7 +24,8 @@ static qsr_status create_loss(qsr_learner *l, const qsr_block *block, qsr_learne
                        .has_surrogate = (l->spec->activation.plugin->caps & QSR_CAP_SURROGATE) != 0,
                        .dead_after = l->spec->train.dead_after};
     *ret = (qsr_learner_loss){.name = block->instance, .spec = block, .ops = block->plugin->ops,
-                              .share = qsr_xcalloc(l->n_blocks, sizeof(double))};
+                              .share = qsr_xcalloc(l->n_blocks, sizeof(double)),
+                              .outlook = {.d_in = l->d_in, .d_sae = l->d_sae, .batch = l->batch, .block_rows = l->block_rows}};
     qsr_status status = qsr_made_create(block->plugin, &shape, block->values, l->spec->seed, l->pool, &ret->made, e);
     if (status) return status;
     ret->traits = ret->ops->traits ? ret->ops->traits(ret->made->instance) : 0;

@@ -11,17 +11,16 @@ size_t qsr_outlook_room(size_t d_in, size_t k, size_t n) { return k > d_in ? 0 :
 
 /* ---- before the batch -------------------------------------------------------------------------------------------- */
 
-static qsr_status allocate(qsr_outlook *o, size_t d_sae, size_t batch, size_t block_rows, qsr_error *e)
+static size_t blocks_of(const qsr_outlook *o) { return qsr_div_up(o->batch, o->block_rows); }
+
+static qsr_status allocate(qsr_outlook *o, qsr_error *e)
 {
     if (o->named) return QSR_OK;
-    o->d_sae = d_sae;
-    o->block_rows = block_rows;
-    o->blocks = qsr_div_up(batch, block_rows);
-    o->kept = qsr_xcalloc(o->blocks, sizeof *o->kept);
-    o->named = qsr_block_raw(d_sae, 1);
-    o->all = qsr_block_raw(o->blocks, block_rows);
-    if (!o->named || !o->all) return qsr_fail_nomem(e, "what a loss may look at", d_sae + batch);
-    return qsr_places_create(d_sae, &o->places, e);
+    o->kept = qsr_xcalloc(blocks_of(o), sizeof *o->kept);
+    o->named = qsr_block_raw(o->d_sae, 1);
+    o->all = qsr_block_raw(blocks_of(o), o->block_rows);
+    if (!o->named || !o->all) return qsr_fail_nomem(e, "what a loss may look at", o->d_sae + o->batch);
+    return qsr_places_create(o->d_sae, &o->places, e);
 }
 
 static qsr_status check_named(const qsr_outlook *o, qsr_error *e)
@@ -33,23 +32,22 @@ static qsr_status check_named(const qsr_outlook *o, qsr_error *e)
     return QSR_OK;
 }
 
-qsr_status qsr_outlook_ask(qsr_outlook *o, const qsr_made *made, const qsr_loss_ops *ops, size_t d_in, size_t batch,
-                           size_t block_rows, const uint64_t *silent, size_t d_sae, qsr_error *e)
+qsr_status qsr_outlook_ask(qsr_outlook *o, const qsr_made *made, const qsr_loss_ops *ops, const uint64_t *silent, qsr_error *e)
 {
     o->active = false;
-    qsr_status status = allocate(o, d_sae, batch, block_rows, e);
+    qsr_status status = allocate(o, e);
     if (status) return status;
-    memset(o->named, 0, d_sae);
+    memset(o->named, 0, o->d_sae);
     qsr_loss_outlook ask = {
-        .struct_size = sizeof ask, .rows = batch, .d_sae = d_sae, .silent = silent, .latents = o->named};
+        .struct_size = sizeof ask, .rows = o->batch, .d_sae = o->d_sae, .silent = silent, .latents = o->named};
     qsr_made_serial(made);
     status = qsr_made_finish(made, ops->outlook(made->instance, &ask), e);
-    if (status) return status == QSR_END ? QSR_OK : status;
-    status = check_named(o, e);
+    if (status == QSR_END) return QSR_OK;
+    if (!status) status = check_named(o, e);
     if (status) return status;
     qsr_places_set(&o->places, o->named);
     o->k = qsr_min_size(ask.k, o->places.n);
-    o->room = o->k ? qsr_outlook_room(d_in, o->k, o->places.n) : 0;
+    o->room = o->k ? qsr_outlook_room(o->d_in, o->k, o->places.n) : 0;
     o->least = qsr_min_size(qsr_shortlist_least(o->k), o->room);
     o->active = o->room > 0;
     return QSR_OK;
@@ -57,7 +55,7 @@ qsr_status qsr_outlook_ask(qsr_outlook *o, const qsr_made *made, const qsr_loss_
 
 void qsr_outlook_free(qsr_outlook *o)
 {
-    for (size_t b = 0; o->kept && b < o->blocks; b++) qsr_code_free(&o->kept[b]);
+    for (size_t b = 0; o->kept && b < blocks_of(o); b++) qsr_code_free(&o->kept[b]);
     free(o->kept);
     qsr_block_free(o->named);
     qsr_places_free(&o->places);

@@ -11,8 +11,8 @@
 #include "model/sae.h"
 
 typedef struct {
-    bool active; /* in this batch: codes of all blocks are kept */
-    size_t d_sae, blocks, block_rows;
+    size_t d_in, d_sae, batch, block_rows; /* set before the first batch; all else 0 */
+    bool active;        /* in this batch: pre-activations of all blocks are kept */
     size_t k;           /* the largest that will be asked for */
     size_t least, room; /* kept entries of a row */
     uint8_t *named;     /* [d_sae] */
@@ -25,9 +25,9 @@ typedef struct {
  * d_in and memory would be more than a few times that of the rows. */
 size_t qsr_outlook_room(size_t d_in, size_t k, size_t n);
 
-/* Asks a loss that has an outlook, before a batch. Memory comes with the first batch that needs it. */
-qsr_status qsr_outlook_ask(qsr_outlook *, const qsr_made *, const qsr_loss_ops *, size_t d_in, size_t batch,
-                           size_t block_rows, const uint64_t *silent, size_t d_sae, qsr_error *e);
+/* Asks a loss that has an outlook, before a batch; silent: NULL unless it needs the counters. Memory for
+ * entries comes with the first batch in which some are kept. */
+qsr_status qsr_outlook_ask(qsr_outlook *, const qsr_made *, const qsr_loss_ops *, const uint64_t *silent, qsr_error *e);
 void qsr_outlook_free(qsr_outlook *);
 
 /* Keeps what pre[rows][d_sae] of a block has. [any], one call per block. */
