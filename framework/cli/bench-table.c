@@ -23,7 +23,7 @@ typedef struct {
 
 #define STILL "train.lr=1e-12"
 #define FULL "sae.screen=off"
-#define SCREENED "sae.screen=auto" /* what is best on the machine, which the row says */
+#define SCREENED "sae.screen=" /* and what is best on the machine, which the row says */
 #define BATCHTOPK "activation={plugin: batchtopk, k: 32}"
 
 static const bench_case cases[] = {
@@ -35,6 +35,11 @@ static const bench_case cases[] = {
     {"topafa", {STILL, "activation={plugin: topafa}", "sae.init_scale=0.385", "losses.auxk=off"}, 2.6, 0, false},
     {"relu + l1", {STILL, "activation={plugin: relu}", "losses={mse: {}, l1: {coeff: 1e-4}}"}, 5.0, 0, false},
     {"jumprelu", {STILL, FULL, "activation={plugin: jumprelu, init_threshold: 2.4}", "losses.auxk=off"}, 1.3, 0, false},
+    {"jumprelu, screened",
+     {STILL, SCREENED, "activation={plugin: jumprelu, init_threshold: 2.4}", "losses.auxk=off"},
+     1.0,
+     0,
+     true},
     {"topk, twice the batch", {STILL, FULL, "train.batch=8192"}, 0, 0, false},
     {"topk, twice the latents", {STILL, FULL, "sae.d_sae=24576"}, 0, 0, false},
 };
@@ -63,7 +68,7 @@ static void print_case(const bench_case *c, const qsr_bench *b)
     char peak[32], own[32];
     size_t extra = b->peak_bytes > b->plain_bytes ? b->peak_bytes - b->plain_bytes : 0;
     char name[64];
-    snprintf(name, sizeof name, "%s%s%s", c->name, c->screened ? " by " : "", c->screened ? b->screen : "");
+    snprintf(name, sizeof name, "%s%s%s", c->name, c->screened ? " " : "", c->screened ? b->screen : "");
     print_row(name, b->l0, b->step.median, b->t.median, b->step.median / b->t.median, c->limit,
               qsr_size_text(b->peak_bytes, peak, sizeof peak), qsr_size_text(extra, own, sizeof own));
 }
@@ -92,13 +97,20 @@ static void print_evaluation(const qsr_bench *b)
 
 /* ---- running them */
 
+static const char *best_screen(void)
+{
+    return qsr_screen_tiles_get(QSR_SCREEN_INT8)   ? SCREENED "int8"
+           : qsr_screen_tiles_get(QSR_SCREEN_BF16) ? SCREENED "bf16"
+                                                   : FULL;
+}
+
 static qsr_spec *load_case(const bench_case *c, const char *base, const qsr_args *args, const qsr_spec_env *env,
                            qsr_problems *problems)
 {
     size_t own = 0;
     while (own < MOST_OVERRIDES && c->overrides[own]) own++;
     const char **all = qsr_xcalloc(own + args->n_overrides + 1, sizeof *all);
-    memcpy(all, c->overrides, own * sizeof *all);
+    for (size_t i = 0; i < own; i++) all[i] = strcmp(c->overrides[i], SCREENED) == 0 ? best_screen() : c->overrides[i];
     if (args->n_overrides) memcpy(all + own, args->overrides, args->n_overrides * sizeof *all);
     qsr_spec *spec = NULL;
     qsr_status status = qsr_spec_load_text("the built-in spec of quasar bench", base, strlen(base), all,
