@@ -33,12 +33,12 @@ typedef struct {
     const float *w;
     size_t rows, d;
     const qsr_pair_passes *passes;
-    qsr_packed packed;     /* columns c0 .. c1, if there are tiles */
+    qsr_packed packed; /* columns c0 .. c1, if there are tiles */
     size_t c0, c1;
-    size_t height, width;  /* rows of a strip, columns that are multiplied at a time */
-    double *inverse_norm;  /* [rows]; 0 for a row of zeros */
+    size_t height, width; /* rows of a strip, columns that are multiplied at a time */
+    double *inverse_norm; /* [rows]; 0 for a row of zeros */
     strip *strips;
-    workspace *work;       /* [threads] */
+    workspace *work; /* [threads] */
     unsigned threads;
     qsr_neighbour *nearest; /* [threads][rows] the nearest that each thread has seen of each row; NULL: nobody asks */
 } job;
@@ -67,7 +67,8 @@ static void merge_nearest(const job *j, qsr_neighbour *ret)
 {
     for (size_t i = 0; i < j->rows; i++) {
         ret[i] = j->nearest[i];
-        for (size_t t = 1; t < j->threads; t++) offer(&ret[i], j->nearest[t * j->rows + i].cosine, j->nearest[t * j->rows + i].other);
+        for (size_t t = 1; t < j->threads; t++)
+            offer(&ret[i], j->nearest[t * j->rows + i].cosine, j->nearest[t * j->rows + i].other);
         if (ret[i].cosine == 0 && isfinite(qsr_row_norm(j->w + i * j->d, j->d))) ret[i].other = i == 0;
     }
 }
@@ -75,7 +76,8 @@ static void merge_nearest(const job *j, qsr_neighbour *ret)
 /* ---- all pairs --------------------------------------------------------------------------------------------------- */
 
 /* The products of rows i0 .. and columns k0 .., of which those before begin and from end on belong to somebody else. */
-static void add_singly(const job *j, size_t i0, size_t rows, size_t k0, size_t begin, size_t end, const float *product, strip *s)
+static void add_singly(const job *j, size_t i0, size_t rows, size_t k0, size_t begin, size_t end, const float *product,
+                       strip *s)
 {
     for (size_t i = 0; i < rows; i++) {
         double cosine_sum = 0, product_sum = 0;
@@ -94,10 +96,11 @@ static void add_singly(const job *j, size_t i0, size_t rows, size_t k0, size_t b
     }
 }
 
-static void add_in_lanes(const job *j, size_t i0, size_t rows, size_t k0, size_t columns, const float *product, const workspace *work,
-                         strip *s)
+static void add_in_lanes(const job *j, size_t i0, size_t rows, size_t k0, size_t columns, const float *product,
+                         const workspace *work, strip *s)
 {
-    const qsr_pair_block block = {product, j->width, rows, columns, j->inverse_norm + i0, j->inverse_norm + k0, (uint32_t)i0, (uint32_t)k0};
+    const qsr_pair_block block = {product,      j->width,    rows, columns, j->inverse_norm + i0, j->inverse_norm + k0,
+                                  (uint32_t)i0, (uint32_t)k0};
     if (!j->nearest) {
         j->passes->add(&block, &s->lanes);
         return;
@@ -121,7 +124,8 @@ static void multiply(const job *j, size_t i0, size_t rows, size_t k0, size_t col
     if (j->packed.tiles)
         qsr_product_panel(&j->packed, work->rows, rows, (k0 - j->c0) / j->width, work->product);
     else
-        qsr_gemm(false, true, rows, columns, j->d, 1, j->w + i0 * j->d, j->d, j->w + k0 * j->d, j->d, 0, work->product, j->width);
+        qsr_gemm(false, true, rows, columns, j->d, 1, j->w + i0 * j->d, j->d, j->w + k0 * j->d, j->d, 0, work->product,
+                 j->width);
 }
 
 static qsr_status sum_strips(void *arg, size_t begin, size_t end)
@@ -130,7 +134,9 @@ static qsr_status sum_strips(void *arg, size_t begin, size_t end)
     const workspace *work = &j->work[qsr_pool_worker()];
     for (size_t n = begin; n < end; n++) {
         const size_t i0 = n * j->height, rows = qsr_min_size(j->height, j->rows - i0);
-        size_t first = j->packed.tiles && i0 > j->c0 ? j->c0 + (i0 - j->c0) / j->width * j->width : j->packed.tiles ? j->c0 : i0;
+        size_t first = j->packed.tiles && i0 > j->c0 ? j->c0 + (i0 - j->c0) / j->width * j->width
+                       : j->packed.tiles             ? j->c0
+                                                     : i0;
         if (j->packed.tiles) qsr_product_pack_rows(&j->packed, j->w + i0 * j->d, rows, work->rows);
         for (size_t i = 0; j->nearest && i < rows; i++) qsr_pair_best_begin(&work->best[i]);
         for (size_t k0 = first; k0 < j->c1; k0 += j->width) {
@@ -180,7 +186,8 @@ static bool create_workspace(const job *j, workspace *ret)
         ret->column_cosine = qsr_block_raw(j->width, sizeof *ret->column_cosine);
         ret->column_other = qsr_block_raw(j->width, sizeof *ret->column_other);
     }
-    return ret->product && (!j->packed.tiles || ret->rows) && (!j->nearest || (ret->best && ret->column_cosine && ret->column_other));
+    return ret->product && (!j->packed.tiles || ret->rows) &&
+           (!j->nearest || (ret->best && ret->column_cosine && ret->column_other));
 }
 
 static qsr_status prepare(job *j, size_t strips, bool want_nearest)
@@ -204,7 +211,8 @@ static qsr_status prepare(job *j, size_t strips, bool want_nearest)
 static void release(job *j)
 {
     for (unsigned t = 0; j->work && t < j->threads; t++) {
-        void *blocks[] = {j->work[t].rows, j->work[t].product, j->work[t].best, j->work[t].column_cosine, j->work[t].column_other};
+        void *blocks[] = {j->work[t].rows, j->work[t].product, j->work[t].best, j->work[t].column_cosine,
+                          j->work[t].column_other};
         for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) qsr_block_free(blocks[i]);
     }
     void *blocks[] = {j->inverse_norm, j->strips, j->work, j->nearest};
@@ -236,19 +244,25 @@ static qsr_status sum_all(job *j, qsr_pool *pool, size_t strips, bool want_neare
     qsr_status status = prepare(j, strips, want_nearest);
     if (!status) status = qsr_pool_run(pool, j->rows, NORMS, invert_norms, j);
     const size_t most = j->packed.tiles ? at_most(PANEL_FLOATS / j->d, j->width) : j->rows;
-    for (size_t c0 = 0; !status && c0 < j->rows; c0 += most) status = sum_columns(j, pool, c0, qsr_min_size(most, j->rows - c0), e);
+    for (size_t c0 = 0; !status && c0 < j->rows; c0 += most)
+        status = sum_columns(j, pool, c0, qsr_min_size(most, j->rows - c0), e);
     return status;
 }
 
-qsr_status qsr_coherence_of(qsr_pool *pool, const float *w, size_t rows, size_t d, qsr_coherence *ret, qsr_neighbour *ret_nearest,
-                            qsr_error *e)
+qsr_status qsr_coherence_of(qsr_pool *pool, const float *w, size_t rows, size_t d, qsr_coherence *ret,
+                            qsr_neighbour *ret_nearest, qsr_error *e)
 {
     *ret = (qsr_coherence){NAN, NAN, NAN, NAN};
     if (rows && ret_nearest) ret_nearest[0] = (qsr_neighbour){NAN, UINT32_MAX};
     if (rows < 2) return QSR_OK;
     qsr_blas_start();
     const qsr_tiles *tiles = qsr_tiles_get();
-    job j = {.w = w, .rows = rows, .d = d, .passes = qsr_pair_passes_get(), .packed = {.tiles = tiles, .d = d}, .threads = qsr_pool_threads(pool)};
+    job j = {.w = w,
+             .rows = rows,
+             .d = d,
+             .passes = qsr_pair_passes_get(),
+             .packed = {.tiles = tiles, .d = d},
+             .threads = qsr_pool_threads(pool)};
     j.height = tiles ? at_most(qsr_min_size(STRIP, STRIP_FLOATS / d), tiles->most_rows) : TILE;
     j.width = tiles ? qsr_packed_width(&j.packed) : WIDE;
     const size_t strips = qsr_div_up(rows, j.height);

@@ -25,7 +25,10 @@ typedef float floats __attribute__((vector_size(4 * WIDE), aligned(4), may_alias
 typedef __mmask8 choice;
 static inline doubles magnitude(doubles a) { return (doubles)_mm512_abs_pd((__m512d)a); }
 static inline choice larger(doubles a, doubles b) { return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_GT_OQ); }
-static inline doubles pick(choice m, doubles a, doubles b) { return (doubles)_mm512_mask_mov_pd((__m512d)b, m, (__m512d)a); }
+static inline doubles pick(choice m, doubles a, doubles b)
+{
+    return (doubles)_mm512_mask_mov_pd((__m512d)b, m, (__m512d)a);
+}
 static inline numbers pick_number(choice m, numbers a, numbers b)
 {
     return (numbers)_mm512_mask_mov_epi64((__m512i)b, m, (__m512i)a);
@@ -51,8 +54,9 @@ typedef struct {
     numbers other[VECTORS];
 } column_best;
 
-static inline __attribute__((always_inline)) void add_row(const float *product, double row_factor, const doubles *column_factor, lane_sums *s,
-                                                          bool nearest, numbers row, numbers column, qsr_pair_best *best, column_best *c)
+static inline __attribute__((always_inline)) void add_row(const float *product, double row_factor,
+                                                          const doubles *column_factor, lane_sums *s, bool nearest,
+                                                          numbers row, numbers column, qsr_pair_best *best, column_best *c)
 {
     doubles most = {0};
     numbers with = {0};
@@ -80,8 +84,9 @@ static inline __attribute__((always_inline)) void add_row(const float *product, 
     *(numbers *)best->other = with;
 }
 
-static inline __attribute__((always_inline)) void add_columns(const qsr_pair_block *b, size_t k, lane_sums *sums, bool nearest,
-                                                              qsr_pair_best *row, double *column_cosine, int64_t *column_other)
+static inline __attribute__((always_inline)) void add_columns(const qsr_pair_block *b, size_t k, lane_sums *sums,
+                                                              bool nearest, qsr_pair_best *row, double *column_cosine,
+                                                              int64_t *column_other)
 {
     lane_sums s = *sums;
     doubles factor[VECTORS];
@@ -94,18 +99,21 @@ static inline __attribute__((always_inline)) void add_columns(const qsr_pair_blo
     }
     for (size_t lane = 0; lane < WIDE; lane++) column[lane] = (int64_t)(b->column0 + k + lane);
     for (size_t i = 0; i < b->rows; i++)
-        add_row(b->product + i * b->ld + k, b->row_factor[i], factor, &s, nearest, (numbers){0} + (int64_t)(b->row0 + i), column,
-                nearest ? row + i : NULL, &c);
+        add_row(b->product + i * b->ld + k, b->row_factor[i], factor, &s, nearest, (numbers){0} + (int64_t)(b->row0 + i),
+                column, nearest ? row + i : NULL, &c);
     *sums = s;
     if (!nearest) return;
     memcpy(column_cosine + k, c.cosine, sizeof c.cosine);
     memcpy(column_other + k, c.other, sizeof c.other);
 }
 
-static inline __attribute__((always_inline)) void add_block(const qsr_pair_block *b, qsr_pair_sums *sums, bool nearest, qsr_pair_best *row,
-                                                            double *column_cosine, int64_t *column_other)
+static inline __attribute__((always_inline)) void add_block(const qsr_pair_block *b, qsr_pair_sums *sums, bool nearest,
+                                                            qsr_pair_best *row, double *column_cosine,
+                                                            int64_t *column_other)
 {
-    lane_sums s = {{*(const doubles *)sums->cosine_sum, {0}}, *(const doubles *)sums->cosine_max, {*(const doubles *)sums->product_sum, {0}},
+    lane_sums s = {{*(const doubles *)sums->cosine_sum, {0}},
+                   *(const doubles *)sums->cosine_max,
+                   {*(const doubles *)sums->product_sum, {0}},
                    *(const doubles *)sums->product_max};
     for (size_t k = 0; k < b->columns; k += COLUMNS) add_columns(b, k, &s, nearest, row, column_cosine, column_other);
     *(doubles *)sums->cosine_sum = s.cosine_sum[0] + s.cosine_sum[1];
@@ -116,7 +124,8 @@ static inline __attribute__((always_inline)) void add_block(const qsr_pair_block
 
 static void add(const qsr_pair_block *b, qsr_pair_sums *sums) { add_block(b, sums, false, NULL, NULL, NULL); }
 
-static void add_nearest(const qsr_pair_block *b, qsr_pair_sums *sums, qsr_pair_best *row, double *column_cosine, int64_t *column_other)
+static void add_nearest(const qsr_pair_block *b, qsr_pair_sums *sums, qsr_pair_best *row, double *column_cosine,
+                        int64_t *column_other)
 {
     add_block(b, sums, true, row, column_cosine, column_other);
 }

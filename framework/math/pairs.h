@@ -41,7 +41,8 @@ typedef struct {
     void (*add)(const qsr_pair_block *, qsr_pair_sums *);
     /* The same, and the best of each row, [rows], is kept up to date, and that of each column written: signed, and with whom, or -1; of
      * equal ones the first. */
-    void (*add_nearest)(const qsr_pair_block *, qsr_pair_sums *, qsr_pair_best *row, double *column_cosine, int64_t *column_other);
+    void (*add_nearest)(const qsr_pair_block *, qsr_pair_sums *, qsr_pair_best *row, double *column_cosine,
+                        int64_t *column_other);
 } qsr_pair_passes;
 /* The passes that go with qsr_kernels_get, or with the set of that name; NULL: not built, or not on this processor. */
 const qsr_pair_passes *qsr_pair_passes_get(void);

@@ -14,8 +14,8 @@ enum { LANES = QSR_PREFIX_LANES };
 /* ---- listing and keeping: vectors of entries close ranks. What is written behind the last one lies within the room, as no
  * more entries come than were read. */
 
-static size_t list_some(const float *v, const float *weight, size_t begin, size_t end, float least, size_t count, uint32_t *index,
-                        float *value, float *length, float *weight_of)
+static size_t list_some(const float *v, const float *weight, size_t begin, size_t end, float least, size_t count,
+                        uint32_t *index, float *value, float *length, float *weight_of)
 {
     for (size_t i = begin; i < end; i++) {
         const float w = weight ? weight[i] : 1, l = fabsf(v[i] * w);
@@ -28,7 +28,8 @@ static size_t list_some(const float *v, const float *weight, size_t begin, size_
     return count;
 }
 
-static size_t keep_some(const float *length, size_t begin, size_t end, float least, size_t count, uint32_t *index, float *value)
+static size_t keep_some(const float *length, size_t begin, size_t end, float least, size_t count, uint32_t *index,
+                        float *value)
 {
     for (size_t i = begin; i < end; i++) {
         index[count] = index[i];
@@ -40,7 +41,8 @@ static size_t keep_some(const float *length, size_t begin, size_t end, float lea
 
 #if defined(__AVX512F__)
 static inline __attribute__((always_inline)) size_t list_vectors(const float *v, const float *weight, size_t n, float least,
-                                                                 uint32_t *index, float *value, float *length, float *weight_of)
+                                                                 uint32_t *index, float *value, float *length,
+                                                                 float *weight_of)
 {
     const __m512 bound = _mm512_set1_ps(least), zero = _mm512_setzero_ps();
     __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -73,7 +75,8 @@ static size_t keep_vectors(const float *length, size_t n, float least, uint32_t 
 }
 #elif defined(__AVX2__)
 static inline __attribute__((always_inline)) size_t list_vectors(const float *v, const float *weight, size_t n, float least,
-                                                                 uint32_t *index, float *value, float *length, float *weight_of)
+                                                                 uint32_t *index, float *value, float *length,
+                                                                 float *weight_of)
 {
     const __m256 bound = _mm256_set1_ps(least), zero = _mm256_setzero_ps(), sign = _mm256_set1_ps(-0.0f);
     __m256i at = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -109,8 +112,8 @@ static size_t keep_vectors(const float *length, size_t n, float least, uint32_t 
     return count;
 }
 #else
-static size_t list_vectors(const float *v, const float *weight, size_t n, float least, uint32_t *index, float *value, float *length,
-                           float *weight_of)
+static size_t list_vectors(const float *v, const float *weight, size_t n, float least, uint32_t *index, float *value,
+                           float *length, float *weight_of)
 {
     return list_some(v, weight, 0, n / LANES * LANES, least, 0, index, value, length, weight_of);
 }
@@ -186,18 +189,21 @@ static void measure(const float *length, size_t n, const float at[2], size_t ret
 
 /* Adds s of WIDE entries whose length is not below `least`, in doubles. */
 #if defined(__AVX512F__)
-static inline void add_squares(const float *value, const float *weight_of, const float *length, float least, doubles part[2])
+static inline void add_squares(const float *value, const float *weight_of, const float *length, float least,
+                               doubles part[2])
 {
     const __mmask16 mask = _mm512_cmp_ps_mask(_mm512_loadu_ps(length), _mm512_set1_ps(least), _CMP_NLT_UQ);
     const __m512d a = _mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(value)), _mm512_cvtps_pd(_mm256_loadu_ps(weight_of)));
-    const __m512d b = _mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(value + 8)), _mm512_cvtps_pd(_mm256_loadu_ps(weight_of + 8)));
+    const __m512d b =
+        _mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(value + 8)), _mm512_cvtps_pd(_mm256_loadu_ps(weight_of + 8)));
     part[0] = (doubles)_mm512_mask3_fmadd_pd(a, a, (__m512d)part[0], (__mmask8)mask);
     part[1] = (doubles)_mm512_mask3_fmadd_pd(b, b, (__m512d)part[1], (__mmask8)(mask >> 8));
 }
 #else
 static inline doubles widened(const float *p) { return __builtin_convertvector(*(const half_floats *)p, doubles); }
 
-static inline void add_squares(const float *value, const float *weight_of, const float *length, float least, doubles part[2])
+static inline void add_squares(const float *value, const float *weight_of, const float *length, float least,
+                               doubles part[2])
 {
     for (size_t half = 0; half < 2; half++, value += WIDE / 2, weight_of += WIDE / 2, length += WIDE / 2) {
         const doubles l = widened(value) * widened(weight_of), s = l * l;
@@ -227,7 +233,8 @@ static inline unsigned mask_between(const float *length, float low, float high)
 {
 #if defined(__AVX512F__)
     const __m512 l = _mm512_loadu_ps(length);
-    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(l, _mm512_set1_ps(low), _CMP_GE_OQ), l, _mm512_set1_ps(high), _CMP_LT_OQ);
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(l, _mm512_set1_ps(low), _CMP_GE_OQ), l, _mm512_set1_ps(high),
+                                   _CMP_LT_OQ);
 #elif defined(__AVX2__)
     unsigned mask = 0;
     for (unsigned half = 0; half < 2; half++) {

@@ -212,7 +212,8 @@ static prefix_outcome decide(prefix_row *row, const prefix_band *band, size_t *r
     }
     if (i == n) return UNDECIDED;
     const bool any_below = i > 0 || band->count[1] > 0;
-    const double up = above - row->target, down = any_below ? row->target - below : INFINITY, margin = slack_of(row) * above;
+    const double up = above - row->target, down = any_below ? row->target - below : INFINITY,
+                 margin = slack_of(row) * above;
     /* Also excludes entries so small that c does not move: of such ties the first would win. */
     if (up <= margin || down <= margin || fabs(up - down) <= margin) return UNDECIDED;
     *ret_between = n;
@@ -236,7 +237,8 @@ static size_t decide_all(prefix_row *row, float *guess)
     if (sqrt(total) * (1 + slack_of(row)) < row->target) return row->m;
     prefix_band band;
     size_t between, stay;
-    if (!narrow(row, 0, (float)sqrt(total / (double)row->m), &band) || decide(row, &band, &between, &stay) != DECIDED) return by_sorting(row);
+    if (!narrow(row, 0, (float)sqrt(total / (double)row->m), &band) || decide(row, &band, &between, &stay) != DECIDED)
+        return by_sorting(row);
     *guess = (float)(cut_of(row, &band, stay) / row->target);
     return keep(row, between, stay, band.high);
 }
@@ -244,10 +246,16 @@ static size_t decide_all(prefix_row *row, float *guess)
 /* The cut of a row is rarely this much lower than the guess. */
 static const float SAFELY = 0.85f;
 
-size_t qsr_prefix_with(const qsr_prefix_passes *passes, const float *v, const float *weight, size_t n, double target, float *guess,
-                       void *scratch, uint32_t *index, float *value)
+size_t qsr_prefix_with(const qsr_prefix_passes *passes, const float *v, const float *weight, size_t n, double target,
+                       float *guess, void *scratch, uint32_t *index, float *value)
 {
-    prefix_row row = {.passes = passes, .v = v, .weight = weight, .n = n, .target = target, .index = index, .value = value,
+    prefix_row row = {.passes = passes,
+                      .v = v,
+                      .weight = weight,
+                      .n = n,
+                      .target = target,
+                      .index = index,
+                      .value = value,
                       .item = scratch};
     row.place = (uint32_t *)(row.item + n);
     row.length = (float *)(row.place + n);
@@ -264,8 +272,9 @@ size_t qsr_prefix_with(const qsr_prefix_passes *passes, const float *v, const fl
     return keep(&row, between, stay, band.high);
 }
 
-size_t qsr_prefix(const float *v, const float *weight, size_t n, double target, float *guess, void *scratch, uint32_t *index,
-                  float *value)
+size_t qsr_prefix(const float *v, const float *weight, size_t n, double target, float *guess, void *scratch,
+                  uint32_t *index, float *value)
 {
-    return qsr_prefix_with(qsr_prefix_passes_named(qsr_kernels_get()->isa), v, weight, n, target, guess, scratch, index, value);
+    return qsr_prefix_with(qsr_prefix_passes_named(qsr_kernels_get()->isa), v, weight, n, target, guess, scratch, index,
+                           value);
 }

@@ -13,8 +13,8 @@
  *
  * *guess is what was learned from the row before, 0 at first: it makes rows of one kind faster and never shows in a result. Results
  * are the same for every instruction set. */
-size_t qsr_prefix(const float *v, const float *weight, size_t n, double target, float *guess, void *scratch, uint32_t *index,
-                  float *value);
+size_t qsr_prefix(const float *v, const float *weight, size_t n, double target, float *guess, void *scratch,
+                  uint32_t *index, float *value);
 size_t qsr_prefix_scratch(size_t n);
 
 /* The passes of one instruction set (prefix-body.c). A length is |v * weight| rounded to float, which orders entries as s does, except
@@ -38,6 +38,6 @@ enum { QSR_PREFIX_LANES = 16 };
 /* NULL: not built, or not on this processor. */
 const qsr_prefix_passes *qsr_prefix_passes_named(const char *isa);
 /* qsr_prefix with these passes. */
-size_t qsr_prefix_with(const qsr_prefix_passes *, const float *v, const float *weight, size_t n, double target, float *guess,
-                       void *scratch, uint32_t *index, float *value);
+size_t qsr_prefix_with(const qsr_prefix_passes *, const float *v, const float *weight, size_t n, double target,
+                       float *guess, void *scratch, uint32_t *index, float *value);
 #endif

@@ -48,7 +48,8 @@ static size_t best_of(const qsr_pair_best *best, double *ret_cosine)
     return with;
 }
 
-static void check_nearest(const qsr_pair_best *best, const double *column_cosine, const int64_t *column_other, size_t rows, size_t columns)
+static void check_nearest(const qsr_pair_best *best, const double *column_cosine, const int64_t *column_other, size_t rows,
+                          size_t columns)
 {
     for (size_t i = 0; i < rows; i++) {
         size_t with = COLUMN0 - 1;
@@ -89,8 +90,8 @@ static void agree_with_plain_loops(void **state)
                 /* In two parts, the second going on where the first ended. */
                 const size_t half = columns / 2 / passes->columns * passes->columns;
                 const qsr_pair_block parts[] = {{product, LD, rows, half, row_factor, column_factor, ROW0, COLUMN0},
-                                                {product + half, LD, rows, columns - half, row_factor, column_factor + half, ROW0,
-                                                 (uint32_t)(COLUMN0 + half)}};
+                                                {product + half, LD, rows, columns - half, row_factor, column_factor + half,
+                                                 ROW0, (uint32_t)(COLUMN0 + half)}};
                 for (size_t p = 0; p < 2; p++) {
                     passes->add_nearest(&parts[p], &sums, best, column_cosine + p * half, column_other + p * half);
                     passes->add(&parts[p], &again);

@@ -55,15 +55,15 @@ static void fill(int kind, size_t n, uint64_t seed)
     const qsr_rng rng = qsr_rng_make(seed, "prefix"), other = qsr_rng_make(seed, "prefix/weight");
     for (size_t i = 0; i < n; i++) {
         const double z = qsr_rng_normal(&rng, i);
-        const double of_kind[KINDS] = {z,                /* half of them positive */
-                                       round(2 * z),     /* many ties */
-                                       exp(6 * z),       /* a heavy tail */
-                                       z > 2 ? z : -1,   /* few positive */
-                                       1,                /* all equal */
-                                       z * 1e-42,        /* subnormal */
-                                       fabs(z) * 1e-25,  /* squares vanish in float */
-                                       fabs(z) * 1e25,   /* and overflow */
-                                       -fabs(z),         /* none positive */
+        const double of_kind[KINDS] = {z,               /* half of them positive */
+                                       round(2 * z),    /* many ties */
+                                       exp(6 * z),      /* a heavy tail */
+                                       z > 2 ? z : -1,  /* few positive */
+                                       1,               /* all equal */
+                                       z * 1e-42,       /* subnormal */
+                                       fabs(z) * 1e-25, /* squares vanish in float */
+                                       fabs(z) * 1e25,  /* and overflow */
+                                       -fabs(z),        /* none positive */
                                        fabs(z) + 1e-3 * (double)(i % 3)};
         v[i] = (float)of_kind[kind];
         weight[i] = kind == 1 ? (float)(1 + i % 2) : kind == 4 ? 1 : (float)(0.5 + qsr_rng_unit(&other, i));
@@ -169,8 +169,8 @@ static void says_when_a_length_is_not_finite(void **state)
 static const qsr_prefix_passes *watched;
 static size_t lists, sorted;
 
-static size_t list(const float *from, const float *weights, size_t n, float least, uint32_t *index, float *values, float *length,
-                   float *weight_of)
+static size_t list(const float *from, const float *weights, size_t n, float least, uint32_t *index, float *values,
+                   float *length, float *weight_of)
 {
     lists++;
     return watched->list(from, weights, n, least, index, values, length, weight_of);

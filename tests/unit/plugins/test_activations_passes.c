@@ -5,14 +5,15 @@
 #include "math/prefix.h"
 #include "math/select.h"
 
-static size_t above(const qsr_host *host, const float *v, const float *threshold, float scalar, size_t n, uint32_t *index, float *value)
+static size_t above(const qsr_host *host, const float *v, const float *threshold, float scalar, size_t n, uint32_t *index,
+                    float *value)
 {
     (void)host;
     return qsr_select_above(v, threshold, scalar, n, index, value);
 }
 
-static qsr_status nearest_norm(const qsr_host *host, const float *v, const float *weight, size_t n, double target, float *guess,
-                               uint32_t *index, float *value, size_t *ret_count)
+static qsr_status nearest_norm(const qsr_host *host, const float *v, const float *weight, size_t n, double target,
+                               float *guess, uint32_t *index, float *value, size_t *ret_count)
 {
     *ret_count = qsr_prefix(v, weight, n, target, guess, host->scratch(host, qsr_prefix_scratch(n), 1), index, value);
     return *ret_count == SIZE_MAX ? QSR_E_NUMERIC : QSR_OK;
@@ -60,8 +61,16 @@ static void compare(size_t c, size_t rows, size_t d_sae, uint32_t mode)
     for (size_t i = 0; i < rows * d_sae; i++) pre[i] = i % 19 ? (float)fake_normal(c, i) : i % 38 ? 0 : 0.5f;
     for (size_t j = 0; j < d_sae; j++) norm[j] = (float)(0.5 + fake_uniform(d_sae, j));
     for (size_t r = 0; r < rows; r++) target[r] = sqrt((double)d_sae) * 0.1 * (double)(r % 9);
-    const qsr_rows in = {.struct_size = sizeof in, .mode = mode, .rows = rows, .d_sae = d_sae, .d_in = 4, .batch_rows = rows, .pre = pre,
-                         .ld_pre = d_sae, .input_norm = target, .dec_norm = norm};
+    const qsr_rows in = {.struct_size = sizeof in,
+                         .mode = mode,
+                         .rows = rows,
+                         .d_sae = d_sae,
+                         .d_in = 4,
+                         .batch_rows = rows,
+                         .pre = pre,
+                         .ld_pre = d_sae,
+                         .input_norm = target,
+                         .dec_norm = norm};
     qsr_code *a = forward(&plain, &in), *b = forward(&fast, &in);
     assert_same(a, b);
     if (d_sae > 100) assert_true(a->row_begin[rows] > rows && a->row_begin[rows] <= rows * d_sae);
