@@ -87,7 +87,7 @@ static qsr_status encode(batch_run *run, size_t block, qsr_block_work *b, qsr_er
     b->lane->encoder.floor = run->pruning ? run->pruning->floor : 0;
     qsr_status status = qsr_sae_encode(&l->sae, QSR_TRAIN, b->xc, b->rows, b->row0, l->batch, &b->lane->encoder, &b->lane->code, e);
     qsr_stopwatch_lap(&b->watch, QSR_PHASE_ENCODE);
-    if (!status) status = qsr_code_assign(&b->lane->code, &b->own, e);
+    if (!status) status = qsr_block_take_code(b, l->block_rows, e);
     for (size_t i = 0; !status && i < l->n_losses; i++)
         if (l->losses[i].outlook.active) status = qsr_outlook_keep(&l->losses[i].outlook, block, b->lane->encoder.pre, b->rows, e);
     qsr_stopwatch_lap(&b->watch, QSR_PHASE_SELECT);

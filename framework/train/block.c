@@ -6,16 +6,23 @@
 #include "base/sizes.h"
 #include "math/select.h"
 
-qsr_status qsr_lane_create(const qsr_sae *sae, size_t rows, uint32_t planes, qsr_lane *ret, qsr_error *e)
+/* A code with room for all latents of all rows. */
+static qsr_status create_full_code(size_t rows, size_t d_sae, uint32_t planes, qsr_code *ret, qsr_error *e)
 {
-    size_t d_sae = sae->params.d_sae, entries;
-    *ret = (qsr_lane){0};
+    size_t entries;
     if (!qsr_mul_size(rows, d_sae, &entries) || !qsr_add_size(entries, QSR_SELECT_LANES, &entries))
         return qsr_fail_nomem(e, "a block of codes", SIZE_MAX);
+    qsr_status status = qsr_code_alloc(rows, d_sae, entries, planes, ret, e);
+    if (!status) ret->capacity = rows * d_sae;
+    return status;
+}
+
+qsr_status qsr_lane_create(const qsr_sae *sae, size_t rows, uint32_t planes, qsr_lane *ret, qsr_error *e)
+{
+    *ret = (qsr_lane){0};
     qsr_status status = qsr_encoder_create(sae, rows, &ret->encoder, e);
-    if (!status) status = qsr_code_alloc(rows, d_sae, entries, planes, &ret->code, e);
+    if (!status) status = create_full_code(rows, sae->params.d_sae, planes, &ret->code, e);
     if (status) qsr_lane_destroy(ret);
-    else ret->code.capacity = rows * d_sae;
     return status;
 }
 
@@ -70,6 +77,23 @@ void qsr_block_begin(qsr_block_work *b, qsr_lane *lane, size_t row0, size_t rows
     b->rows = rows;
     b->code = &b->own;
     memset(b->d_bias, 0, d_in * sizeof *b->d_bias);
+}
+
+enum { DENSE = 16 }; /* from one entry in so many latents on */
+
+qsr_status qsr_block_take_code(qsr_block_work *b, size_t most_rows, qsr_error *e)
+{
+    qsr_code *made = &b->lane->code, *own = &b->own;
+    if (made->row_begin[made->rows] < made->capacity / DENSE) return qsr_code_assign(made, own, e);
+    if (own->capacity < made->capacity || own->planes != made->planes) {
+        qsr_code_free(own);
+        qsr_status status = create_full_code(most_rows, made->d_sae, made->planes, own, e);
+        if (status) return status;
+    }
+    const qsr_code taken = *made;
+    *made = *own;
+    *own = taken;
+    return QSR_OK;
 }
 
 static qsr_status have(float **array, size_t room, qsr_error *e)

@@ -30,7 +30,7 @@ typedef struct {
     size_t row0, rows;   /* place in the batch */
     qsr_stopwatch watch; /* of the thread that works on it, since qsr_block_begin */
     qsr_lane *lane;      /* of the thread that works on it */
-    qsr_code own;        /* the block's code, exact size */
+    qsr_code own;        /* the block's code, of its size where it is sparse */
     const qsr_code *code; /* own, or the kept copy of the batch */
     float *xc;           /* [rows][d_in] what was encoded; borrowed, as the next */
     float *d_xhat;       /* [rows][d_in] */
@@ -56,6 +56,9 @@ qsr_status qsr_block_create(size_t d_in, float *xc, float *d_xhat, qsr_block_wor
 void qsr_block_destroy(qsr_block_work *);
 /* Ready for the rows [row0, row0 + rows): no streams, d_bias 0. */
 void qsr_block_begin(qsr_block_work *, qsr_lane *, size_t row0, size_t rows, size_t d_in);
+/* The code that the lane made becomes the block's own: a sparse one is copied into memory of its size, a dense one changes places with
+ * the block's (the system gives memory only to what is written). most_rows: of any block. */
+qsr_status qsr_block_take_code(qsr_block_work *, size_t most_rows, qsr_error *e);
 /* Entry gradients for `code`, all 0 except d_pre, which the activation's backward writes. */
 qsr_status qsr_block_gradients(qsr_block_work *, const qsr_code *code, const qsr_block_wants *, qsr_error *e);
 /* Adds a stream; QSR_E_UNSUPPORTED beyond the limit. */
