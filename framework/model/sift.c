@@ -446,13 +446,28 @@ static const float *gather(const qsr_sifting *s, const uint32_t *number, size_t 
  * leave so many latents that bfloat16 costs less. */
 static const double COARSEST = 1.25;
 
+/* After a block most of whose rows a screen was of no use for, so many go without it: a rule whose thresholds have yet to rise keeps half of
+ * the latents for a long time. */
+enum { IDLE = 15 };
+
+static size_t leave_all(const sift_run *run, size_t n)
+{
+    for (size_t i = 0; i < n; i++) run->s->room->number[i] = run->number ? run->number[i] : (uint32_t)i;
+    return n;
+}
+
 /* The rows run->number[0..n), or all, by one screen; those that are left stand in room->number then. Where it has bounds for less than
  * half of them, that is all. */
 static size_t screen_rows(sift_run *run, const qsr_screen *screen, size_t n)
 {
     qsr_sifting *s = run->s;
-    const qsr_sift_room *room = s->room;
+    qsr_sift_room *room = s->room;
     bool integers = screen == &s->sieve->int8;
+    unsigned *idle = &room->idle[integers ? QSR_SCREEN_INT8 : QSR_SCREEN_BF16];
+    if (*idle) {
+        --*idle;
+        return leave_all(run, n);
+    }
     double start = qsr_clock(), coarsest = integers ? COARSEST / sqrt((double)s->p->d_in) : INFINITY;
     run->later |= n < s->rows;
     run->x = run->number ? gather(s, run->number, n) : s->xc;
@@ -463,13 +478,12 @@ static size_t screen_rows(sift_run *run, const qsr_screen *screen, size_t n)
     if (useful && integers && s->sieve->bf16.tiles)
         qsr_screen_begin_pairs(&s->sieve->bf16, run->x, n, bias_of(s), room->pairs, &run->pairs);
     s->screening += qsr_clock() - start;
-    if (useful) {
-        first_stages(run, screen);
-        if (run->pairs.rows) bound_open(run);
-        return last_stages(run);
-    }
-    for (size_t i = 0; i < n; i++) room->number[i] = run->number ? run->number[i] : (uint32_t)i;
-    return n;
+    if (!useful) return leave_all(run, n);
+    first_stages(run, screen);
+    if (run->pairs.rows) bound_open(run);
+    size_t left = last_stages(run);
+    if (2 * left > n) *idle = IDLE;
+    return left;
 }
 
 static void multiply_rows(sift_run *run, size_t n)

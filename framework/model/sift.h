@@ -43,6 +43,7 @@ typedef struct {
     uint32_t *number;      /* [rows] */
     size_t *begin, *size;  /* [rows] */
     float *floor;          /* [d_sae] */
+    unsigned idle[QSR_SCREENS]; /* blocks that go without that screen. Shows in the time alone */
     qsr_sift_rest *rest;   /* [rows] */
 } qsr_sift_room;
 
@@ -54,7 +55,7 @@ typedef struct {
     const qsr_params *p;
     const qsr_packed *product;
     const qsr_sieve *sieve;
-    const qsr_sift_room *room;
+    qsr_sift_room *room;
     size_t rows;
     const float *xc;      /* [rows][d_in] */
     float *upper;         /* [rows][d_sae] to work in */

@@ -298,8 +298,13 @@ static qsr_status run_blocks(batch_run *run, bool gradients, qsr_error *e)
     return QSR_OK;
 }
 
-/* A batch's threshold is rarely this much lower than that of the batch before. */
-static const float GUESS = 0.95f;
+/* A floor for the next batch: thresholds rarely fall by four times as much as this one moved, or by a hundredth. */
+static void guess_next(qsr_learner *l, float threshold)
+{
+    float moved = l->threshold > 0 ? fabsf(threshold / l->threshold - 1) : 1;
+    l->guess = threshold * (1 - fminf(0.05f, fmaxf(0.01f, 4 * moved)));
+    l->threshold = threshold;
+}
 
 /* ---- the batch --------------------------------------------------------------------------------------------------- */
 
@@ -398,7 +403,7 @@ static qsr_status run_coupled(qsr_learner *l, float guess, qsr_error *e)
     run.pruning = &pruning;
     qsr_status status = run_blocks(&run, false, e);
     if (!status) status = decide_together(l, &pruning, e);
-    l->guess = status ? 0 : pruning.threshold * GUESS;
+    guess_next(l, status ? 0 : pruning.threshold);
     qsr_pruning_end(&pruning);
     return status;
 }

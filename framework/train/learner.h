@@ -40,7 +40,7 @@ typedef struct {
     const qsr_metrics_ops *metrics; /* of the activation, or NULL */
     bool coupled, keep;          /* rows of a batch decide together; codes of a whole batch are kept until its losses are known */
     bool by_host;                /* with coupled: the host makes that decision (train/together) */
-    float guess;                 /* for it: a floor for the next batch's candidates, or 0. Shows in the time alone */
+    float guess, threshold;      /* for it: a floor for the next batch's candidates, what the last came to, or 0. Shows in the time alone */
     qsr_block_wants wants;
     size_t block_rows, n_blocks; /* of a batch */
     size_t n_lanes;

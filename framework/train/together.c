@@ -238,12 +238,12 @@ qsr_status qsr_together_decide(qsr_pruning *p, qsr_error *e)
     qsr_status status = cut_of(p, &bound, e);
     if (status) return status;
     float least = least_upper(p, bound);
-    if (p->guessed && least < p->guess) return QSR_END;
     if (least > p->floor) p->floor = least;
     drop_all_below(p);
     qsr_pool_run(l->pool, l->n_blocks, 1, value_task, l);
     status = cut_of(p, &cut, e);
     if (status) return status;
+    if (p->guessed && least_upper(p, cut) < p->guess) return QSR_END;
     if (cut > 0)
         keep_largest(l, cut, p->limit);
     else

@@ -101,6 +101,7 @@ static qsr_sifting begin(problem *q)
                      .upper = q->pre,
                      .scratch = q->scratch};
     qsr_sieve_fill(&q->sieve, q->p.w_enc, NULL);
+    memset(q->room.idle, 0, sizeof q->room.idle);
     for (size_t i = 0; i < q->rows * q->p.d_sae; i++) q->pre[i] = 1e30f;
     q->got.rows = q->wanted.rows = q->rows;
     q->got.row_begin[0] = q->wanted.row_begin[0] = 0;
@@ -438,6 +439,31 @@ static void copies_go_through_the_full_product(size_t way)
     free(upper);
 }
 
+/* A screen that was of no use to a block is left out for some, and tried again then. */
+static void a_screen_of_no_use_rests(void **state)
+{
+    (void)state;
+    skip_without_any();
+    for (size_t way = 0; way < WAYS; way++) {
+        if (!possible(way)) continue;
+        problem q = make(way, gaussian, gaussian, NULL);
+        qsr_sifting s = begin(&q);
+        for (int block = 0; block < 17; block++) {
+            s.count = (qsr_sift_count){0};
+            qsr_sift_above(&s, NULL, -1, &q.got); /* half of the latents */
+            assert_int_equal(s.count.full, ROWS);
+            assert_int_equal(s.count.bf16, way == 1 && block % 16 == 0 ? ROWS : 0);
+        }
+        s.count = (qsr_sift_count){0};
+        for (int block = 0; block < 16; block++) qsr_sift_above(&s, NULL, 30, &q.got);
+        assert_in_range(s.count.full, ROWS * 15, ROWS * 15); /* 15 of them without */
+        s.count = (qsr_sift_count){0};
+        qsr_sift_above(&s, NULL, 30, &q.got);
+        assert_int_equal(s.count.full, 0);
+        unmake(&q);
+    }
+}
+
 static void copies(void **state)
 {
     (void)state;
@@ -457,6 +483,7 @@ int main(void)
         cmocka_unit_test(rows_of_all_kinds_in_a_block),
         cmocka_unit_test(not_finite),
         cmocka_unit_test(bounds_leave_few_candidates),
+        cmocka_unit_test(a_screen_of_no_use_rests),
         cmocka_unit_test(copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
