@@ -67,9 +67,11 @@ writer=$!
 tries=0
 until [ -f acts/shard-000002.safetensors ] || [ $tries -eq 500 ]; do sleep 0.02 && tries=$((tries + 1)); done
 for ahead in yes no; do
-    "$quasar" run stored.yaml --out waiting --quiet --read-ahead $ahead >out.1 2>&1 &
+    rm -f out.1
+    QUASAR_LOG=info "$quasar" run stored.yaml --out waiting --quiet --read-ahead $ahead >out.1 2>&1 &
     pid=$!
-    sleep 0.4
+    tries=0
+    until grep -qs "waiting for shard" out.1 || [ $tries -eq 500 ]; do sleep 0.02 && tries=$((tries + 1)); done
     kill -INT $pid 2>/dev/null || fail "the run did not wait for the cache: $(cat out.1)"
     code=0
     wait $pid || code=$?
