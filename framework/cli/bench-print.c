@@ -30,8 +30,8 @@ static void add_row(qsr_table *table, const char *name, const qsr_bench_time *t,
 /* What the rules on counts and the screening came to, per step. */
 static void print_ways(const qsr_bench *b)
 {
-    printf("sparse products: %zu stretches of a code row by row, %zu in panels, %zu as dense tiles\n", b->walked.by_row,
-           b->walked.in_panels, b->walked.as_tiles);
+    printf("sparse products: %zu stretches of a code row by row, %zu in panels, %zu in quartets\n", b->walked.by_row,
+           b->walked.in_panels, b->walked.in_quartets);
     if (b->sifted.rows)
         printf("screened by %s: %.1f pre-activations per row, %.1f of them bound in bfloat16 first; of %llu rows %llu through the bfloat16 "
                "product, %llu through the full one\n",
@@ -101,7 +101,7 @@ void qsr_bench_print_json(const qsr_bench *b)
     json_object_set_new(root, "fma_gflops", qsr_json_real(b->fma_gflops));
     json_object_set_new(root, "by_row", json_integer((json_int_t)b->walked.by_row));
     json_object_set_new(root, "in_panels", json_integer((json_int_t)b->walked.in_panels));
-    json_object_set_new(root, "as_tiles", json_integer((json_int_t)b->walked.as_tiles));
+    json_object_set_new(root, "in_quartets", json_integer((json_int_t)b->walked.in_quartets));
     json_object_set_new(root, "screen", json_string(b->screen));
     json_object_set_new(root, "screened_rows", json_integer((json_int_t)b->sifted.rows));
     json_object_set_new(root, "screened_in_bf16", json_integer((json_int_t)b->sifted.bf16));

@@ -82,27 +82,30 @@ static double copy_rate(qsr_pool *pool)
     return best / 1e9;
 }
 
-enum { FMA_TERMS = 64, FMA_WIDTH = 96, FMA_ROUNDS = 10000, FMA_TRIES = 10 };
+enum { FMA_WIDTH = QSR_QUARTET_STRIP, FMA_TERMS = 48, FMA_ROUNDS = 13000, FMA_TRIES = 10 };
 
 /* Sums of four times 96 numbers that stay in registers, from vectors that stay in the first cache: the plainest loop there is. */
 static qsr_status multiply_add(void *arg, size_t begin, size_t end)
 {
     (void)arg;
-    float m[FMA_WIDTH], factor[FMA_TERMS][4], sums[4 * FMA_WIDTH];
-    uint32_t index[FMA_TERMS] = {0};
-    for (size_t i = 0; i < FMA_WIDTH; i++) m[i] = 1;
-    for (size_t i = 0; i < FMA_TERMS; i++)
-        for (size_t r = 0; r < 4; r++) factor[i][r] = 0x1p-20f;
-    for (size_t i = 0; i < 4 * FMA_WIDTH; i++) sums[i] = 0;
+    _Alignas(64) float m[FMA_TERMS][FMA_WIDTH], factor[FMA_TERMS][QSR_QUARTET], sums[QSR_QUARTET * FMA_WIDTH] = {0};
+    uint8_t mask[FMA_TERMS];
+    qsr_quartet list;
+    for (size_t i = 0; i < FMA_TERMS; i++) {
+        mask[i] = 15;
+        for (size_t c = 0; c < FMA_WIDTH; c++) m[i][c] = 1;
+        for (size_t r = 0; r < QSR_QUARTET; r++) factor[i][r] = 0x1p-20f;
+    }
+    qsr_quartet_sort(mask, FMA_TERMS, &list);
     for (size_t i = begin; i < end; i++)
         for (int round = 0; round < FMA_ROUNDS; round++)
-            qsr_kernels_get()->sparse->gather_4(index, factor[0], FMA_TERMS, m, FMA_WIDTH, FMA_WIDTH, sums, FMA_WIDTH);
+            qsr_kernels_get()->quartet->gather(&list, factor[0], m[0], FMA_WIDTH, sums, FMA_WIDTH);
     return QSR_OK;
 }
 
 static double fma_rate(qsr_pool *pool)
 {
-    double best = 0, operations = 2.0 * 4 * FMA_WIDTH * FMA_TERMS * FMA_ROUNDS * qsr_pool_threads(pool);
+    double best = 0, operations = 2.0 * QSR_QUARTET * FMA_WIDTH * FMA_TERMS * FMA_ROUNDS * qsr_pool_threads(pool);
     for (int i = 0; i < FMA_TRIES; i++) {
         double start = qsr_clock();
         qsr_pool_run(pool, qsr_pool_threads(pool), 1, multiply_add, NULL);
@@ -203,7 +206,7 @@ static void count_ways(const bench_state *b, qsr_bench *ret)
     const qsr_learner *l = b->learner;
     qsr_sift_count sifted = qsr_learner_sifted(l);
     ret->walked = (qsr_sparse_count){(l->walked.by_row - b->walked.by_row) / b->n, (l->walked.in_panels - b->walked.in_panels) / b->n,
-                                     (l->walked.as_tiles - b->walked.as_tiles) / b->n};
+                                     (l->walked.in_quartets - b->walked.in_quartets) / b->n};
     ret->sifted = (qsr_sift_count){(sifted.rows - b->sifted.rows) / b->n, (sifted.bf16 - b->sifted.bf16) / b->n,
                                    (sifted.full - b->sifted.full) / b->n, (sifted.bounds - b->sifted.bounds) / b->n,
                                    (sifted.pairs - b->sifted.pairs) / b->n};

@@ -96,9 +96,10 @@ static void adam_on_sphere(const qsr_adam_step *step, bool before, const float *
 #define TEXT_OF(x_) TEXT_OF_(x_)
 #define TABLE_OF_(x_) qsr_kernels_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
-#define SPARSE_TABLE_OF_(x_) qsr_sparse_kernels_##x_
-#define SPARSE_TABLE_OF(x_) SPARSE_TABLE_OF_(x_)
-extern const qsr_sparse_kernels SPARSE_TABLE_OF(QSR_KERNELS);
+#define PART_OF_(part_, x_) qsr_##part_##_kernels_##x_
+#define PART_OF(part_, x_) PART_OF_(part_, x_)
+extern const qsr_sparse_kernels PART_OF(sparse, QSR_KERNELS);
+extern const qsr_quartet_kernels PART_OF(quartet, QSR_KERNELS);
 extern const qsr_kernels TABLE_OF(QSR_KERNELS);
-const qsr_kernels TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS),          dot,  axpy,
-                                           &SPARSE_TABLE_OF(QSR_KERNELS), adam, adam_on_sphere};
+const qsr_kernels TABLE_OF(QSR_KERNELS) = {
+    TEXT_OF(QSR_KERNELS), dot, axpy, &PART_OF(sparse, QSR_KERNELS), &PART_OF(quartet, QSR_KERNELS), adam, adam_on_sphere};

@@ -5,6 +5,7 @@
  * latent-major, [d_sae][d], and an entry e of a code means (latent[e], value[e]). */
 #ifndef QSR_MATH_KERNEL_H
 #define QSR_MATH_KERNEL_H
+#include "math/quartet.h"
 #include "math/sparse.h"
 
 /* Adam with bias correction; see train/adam.h for the formulae. */
@@ -20,7 +21,8 @@ typedef struct {
     float (*dot)(const float *a, const float *b, size_t d);
     /* y += alpha x */
     void (*axpy)(float alpha, const float *x, float *y, size_t d);
-    const qsr_sparse_kernels *sparse; /* of the same instruction set */
+    const qsr_sparse_kernels *sparse; /* of the same instruction set, as the next */
+    const qsr_quartet_kernels *quartet;
     /* w -= rate1 * m / (sqrt(v * rate2) + eps) after m and v took up clip * g */
     void (*adam)(const qsr_adam_step *, const float *g, float *w, float *m, float *v, size_t d);
     /* The same for a row w of the decoder with g less its component along w; w is set to unit norm before or after. A row of

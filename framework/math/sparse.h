@@ -1,35 +1,29 @@
 /* math/sparse: products of a sparse code with a latent-major matrix W [d_sae][d]: its decode, and dot products with the rows of W
  * in use.
  *
- * How a stretch of a code is walked follows from its counts alone, and shows in the time only: every number is the same sum in the
- * same order, whichever way it is made.
- *   row by row       where a row uses few latents of a panel
- *   in panels        of PANEL latents, whose rows of W stay in the L2 cache while the rows of the block go by
- *   as dense tiles   of four rows by the latents that any of them uses, with zeros filled in, where 45 % and more of a panel's
- *                    entries are there: a row of W is loaded once for four */
+ * How rows are walked follows from the counts of their entries alone:
+ *   in quartets      four rows of a block (4 i .. 4 i + 3) that use many latents: see math/quartet
+ *   row by row       where the other rows use few latents of a panel
+ *   in panels        of PANEL latents, whose rows of W stay in the L2 cache while the other rows of the block go by
+ * Dot products are the same numbers whichever way they are made. A decoded row is one chain of additions by latent, or in quartets by panel and
+ * mask: it depends on the four rows of its quartet, but not on how many more there are in the block. */
 #ifndef QSR_MATH_SPARSE_H
 #define QSR_MATH_SPARSE_H
 #include "base/error.h"
 
-/* acc[o][0..d) += sum over e of value[e][o] * m[index[e]], for the number of rows `o` in the kernel's name, in order of e.
- * m and acc have rows of ld and ld_acc floats. */
-typedef void qsr_gather(const uint32_t *index, const float *value, size_t n, const float *m, size_t ld, size_t d,
-                        float *acc, size_t ld_acc);
-/* out[e][r] = m[index[e]] . x[r], over vectors of d floats. */
-typedef void qsr_dots(const uint32_t *index, size_t n, const float *m, size_t ld, size_t d, const float *x, size_t ld_x,
-                      float *out);
+/* acc[0..d) += sum over e of value[e] * m[index[e]], in order of e. The rows of m have ld floats. */
+typedef void qsr_gather(const uint32_t *index, const float *value, size_t n, const float *m, size_t ld, size_t d, float *acc);
+/* out[e] = m[index[e]] . x, over vectors of d floats. */
+typedef void qsr_dots(const uint32_t *index, size_t n, const float *m, size_t ld, size_t d, const float *x, float *out);
 
 typedef struct {
-    qsr_gather *gather_1, *gather_4;
-    qsr_dots *dots_1, *dots_4;
+    qsr_gather *gather;
+    qsr_dots *dots;
 } qsr_sparse_kernels;
-
-/* Whether a tile with that many entries of rows x latents is cheaper with its zeros. A rule on counts (docs/PERFORMANCE.md). */
-bool qsr_sparse_is_dense(size_t entries, size_t rows, size_t latents);
 
 /* Stretches of codes by the way they were walked: rows of a block times latents of a panel, or all of them. */
 typedef struct {
-    size_t by_row, in_panels, as_tiles;
+    size_t by_row, in_panels, in_quartets;
 } qsr_sparse_count;
 
 /* out[rows][d] = bias (NULL: 0) + the code's entries with begin <= latent < end times their rows of W. `count` may be NULL. [any] */

@@ -249,7 +249,7 @@ static void count_blocks(qsr_learner *l, size_t n)
     for (size_t i = 0; i < n; i++) {
         l->walked.by_row += l->work[i].walked.by_row;
         l->walked.in_panels += l->work[i].walked.in_panels;
-        l->walked.as_tiles += l->work[i].walked.as_tiles;
+        l->walked.in_quartets += l->work[i].walked.in_quartets;
     }
 }
 

@@ -1,7 +1,8 @@
 /* train/gradient: the gradients of all parameters, and how blocks add to them.
  *
- * Every latent's rows are accumulated by one thread, block after block and row after row within each, so the bytes depend
- * neither on the number of threads nor on how many blocks are in flight together. */
+ * Every latent's rows are accumulated by one thread, block after block, so the bytes depend neither on the number of threads nor on how
+ * many blocks are in flight together. Within a block: row after row, or by math/quartet where a panel of latents is used often, which the
+ * counts of the block alone decide. */
 #ifndef QSR_TRAIN_GRADIENT_H
 #define QSR_TRAIN_GRADIENT_H
 #include "train/block.h"
@@ -25,6 +26,8 @@ enum { QSR_ROWS_ZERO, QSR_ROWS_SUMS, QSR_ROWS_STALE };
 qsr_status qsr_gradient_create(const qsr_params *, unsigned params, bool norms, qsr_gradient *ret, qsr_error *e);
 void qsr_gradient_free(qsr_gradient *);
 void qsr_gradient_clear(qsr_gradient *);
+/* Both rows of latent j = 0. */
+void qsr_gradient_zero_rows(qsr_gradient *, size_t j);
 /* Adds the streams of n blocks, which follow each other in the batch. */
 qsr_status qsr_gradient_add(qsr_gradient *, const qsr_block_work *blocks, size_t n, qsr_pool *, qsr_error *e);
 /* Completes the matrices, b_enc, b_dec, decoder norms and parameters. The gradient of b_dec through x - b_dec is a matrix-vector product:
