@@ -336,15 +336,14 @@ static qsr_status measure(bench_state *b, const qsr_bench_options *options, qsr_
     qsr_learner *l = b->learner;
     size_t before = b->product->floats * sizeof(float);
     qsr_status status = warm_up(b, options->brief, e);
-    size_t peak = peak_memory();
-    ret->peak_bytes = peak > before ? peak - before : 0;
     b->walked = l->walked;
     b->sifted = qsr_learner_sifted(l);
-    if (!status) status = make_product(b, e);
     double begun = qsr_clock(), *t = b->series[QSR_PHASES + 2];
     size_t repeats = options->repeats, most = repeats ? qsr_min_size(repeats, MOST) : MOST;
     while (!status && b->n < most) {
         status = timed_step(b, true, !options->brief, e);
+        if (b->n == 0) ret->peak_bytes = peak_memory() - qsr_min_size(before, peak_memory()); /* T has no memory of its own yet */
+        if (!status && b->n == 0) status = make_product(b, e);
         if (status) break;
         t[b->n] = options->t_once && b->n ? t[0] : time_product(b);
         b->n++;
