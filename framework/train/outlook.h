@@ -4,7 +4,8 @@
  * Of each row the largest among the latents that the loss named are kept, some more than it will ask for, because latents drop out that
  * fire in the batch. Where enough of them are left, the largest of the kept are the largest of all: the strict order by value, then
  * latent, that qsr_shortlist_take follows has no gaps. The other rows are encoded again. Which rows these are is a function of the data
- * and the block. With tiles of our own (math/product) both ways give the same bytes; with OpenBLAS they agree to rounding. */
+ * and the block. With tiles of our own (math/product) both ways give the same bytes; with OpenBLAS they agree to rounding, and a block
+ * goes one way as a whole, so that products have the shapes that sizes say. */
 #ifndef QSR_TRAIN_OUTLOOK_H
 #define QSR_TRAIN_OUTLOOK_H
 #include "math/shortlist.h"

@@ -90,6 +90,9 @@ static qsr_status place_again(kept_code *c, qsr_error *e)
     const qsr_view_work *v = c->v;
     size_t d = v->sae->params.d_in;
     if (!c->n_again) return QSR_OK;
+    /* OpenBLAS's arithmetic depends on how many rows there are, which must not depend on who fired: then all of the block. */
+    if (!v->sae->packed.tiles)
+        for (c->n_again = 0; c->n_again < v->block->rows; c->n_again++) c->again[c->n_again] = (uint32_t)c->n_again;
     c->x = qsr_block_raw(c->n_again, d * sizeof *c->x);
     if (!c->x) return qsr_fail_nomem(e, "rows to encode again", c->n_again * d * sizeof *c->x);
     for (size_t i = 0; i < c->n_again; i++) memcpy(c->x + i * d, v->block->xc + c->again[i] * d, d * sizeof *c->x);

@@ -29,6 +29,7 @@ typedef struct {
     qsr_strings texts; /* files */
     qsr_tokens_out out;
     double noted; /* when the user was last told */
+    bool interrupted;
 } work;
 
 /* ---- which file -------------------------------------------------------------------------------------------------- */
@@ -152,7 +153,8 @@ static qsr_status note(void *arg, const qsr_tokenize_state *s, qsr_error *e)
     char done[32], all[32];
     const double now = qsr_clock();
     const qsr_host_stop *stop = w->host->extension(w->host, QSR_HOST_STOP);
-    if (stop && stop->asked(w->host)) return qsr_fail(e, QSR_E_IO, "interrupted while encoding text");
+    w->interrupted = stop && stop->asked(w->host);
+    if (w->interrupted) return qsr_fail(e, QSR_E_IO, "interrupted while encoding text");
     if (now < w->noted) return QSR_OK;
     w->noted = now + NOTE_S;
     w->host->log(w->host, QSR_LOG_NOTICE, "encoding text: %s of %s read, %llu tokens",
@@ -208,7 +210,7 @@ static qsr_status encode_into_cache(work *w, const char *folder, const char *pat
     if (!is_made(path)) {
         remove_old(folder);
         status = encode(w, path, e);
-        if (status == QSR_E_IO && !strstr(e->text, "interrupted")) qsr_context(e, "encoding text (QUASAR_CACHE names another folder for it)");
+        if (status == QSR_E_IO && !w->interrupted) qsr_context(e, "encoding text (QUASAR_CACHE names another folder for it)");
     }
     if (fd >= 0) {
         unlink(lock);
