@@ -74,7 +74,7 @@ static size_t select_any(const float *v, size_t n, size_t k, uint32_t *index)
 
 /* ---- small k: a lower bound from the maxima of groups leaves a few candidates ------------------------------------ */
 
-enum { LANES = QSR_SELECT_LANES, MOST_CANDIDATES = 2048, MOST_GROUPS = QSR_SELECT_MOST_GROUPS };
+enum { LANES = QSR_SELECT_LANES, MOST_CANDIDATES = 2048, MOST_GROUPS = 2048 };
 
 extern const qsr_select_passes qsr_select_passes_portable, qsr_select_passes_avx2, qsr_select_passes_avx512;
 
@@ -129,19 +129,20 @@ static float float_of(uint32_t bits)
     return v;
 }
 
-/* Halves the bits between a bound that enough reach and one that too few do. Most rows have the two within a factor of 2 or 4. */
+/* Halves the bits between a bound that enough reach and one that too few do. Most rows have the two within a factor of 2 or 4; rows of
+ * any range take some forty counts at most. */
 float qsr_select_bound_near(const float *v, size_t n, size_t k, size_t most)
 {
     const qsr_select_passes *p = passes();
-    enum { BINADE = 1 << 23 };
+    enum { BINADE = 1 << 23, LONGEST_STEP = 1 << 30 };
     uint32_t enough = 0, few = bits_of(p->largest(v, n)) + 1, step = BINADE / 2;
     if (k == 0 || p->count(v, n, float_of(1)) < k) return 0;
-    while (few - enough > 1) {
+    while (few - enough > 1) { /* enough < bits < few, always: it ends */
         uint32_t bits = enough ? enough + (few - enough) / 2 : few > step ? few - step : few / 2;
         size_t count = p->count(v, n, float_of(bits));
         if (count >= k && count <= most) return float_of(bits);
         if (count >= k) enough = bits;
-        else few = bits, step = 2 * step;
+        else few = bits, step = step < LONGEST_STEP ? 2 * step : step;
     }
     return float_of(enough);
 }

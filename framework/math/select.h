@@ -15,7 +15,6 @@ float qsr_select_bound(const float *v, const float *slack, float factor, size_t 
 /* The k-th largest of the positive v[0..n), or 0 when fewer are positive. k >= 1. */
 float qsr_select_cut(const float *v, size_t n, size_t k);
 
-enum { QSR_SELECT_MOST_GROUPS = 2048 };
 /* A bound that at least k of the v[0..n) reach, and `most` at most, most >= k, unless more of them tie: 0 where fewer than k are positive.
  * NaN reaches nothing. For few values: every one is looked at some ten times. */
 float qsr_select_bound_near(const float *v, size_t n, size_t k, size_t most);

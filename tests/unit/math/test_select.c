@@ -1,10 +1,12 @@
 /* select: against a full sort, on random, tied, heavy-tailed, tiny and not-a-number inputs. */
 #include "../unit.h"
 
+#include <float.h>
+
 #include "base/rng.h"
 #include "math/select.h"
 
-enum { MOST = 5000 };
+enum { MOST = 5000, KINDS = 11 };
 static float v[MOST];
 static uint32_t got[MOST], want[MOST];
 
@@ -63,9 +65,21 @@ static void fill(int kind, size_t n, uint64_t seed)
         case 5:
             v[i] = i % 7 ? (float)z : (i % 2 ? NAN : INFINITY);
             break;
-        default:
+        case 6:
             v[i] = (float)(z * 1e-42);
             break; /* subnormal */
+        case 7:
+            v[i] = (float)fmin(exp(40 * z), FLT_MAX);
+            break; /* from subnormal to the largest */
+        case 8:
+            v[i] = i == n / 2 ? FLT_MAX : (float)(fabs(z) * 1e-40);
+            break; /* one huge among subnormal ones */
+        case 9:
+            v[i] = i % 50 ? FLT_TRUE_MIN : INFINITY;
+            break; /* the ends alone, tied */
+        default:
+            v[i] = i == n / 3 ? 1 : 1e-38f;
+            break; /* one far above the others, which tie */
         }
     }
 }
@@ -74,7 +88,7 @@ static void equals_a_full_sort(void **state)
 {
     (void)state;
     static const size_t sizes[] = {0, 1, 15, 16, 17, 100, 512, 2048, 4999}, ks[] = {0, 1, 2, 16, 31, 64, 200, 1000, 6000};
-    for (int kind = 0; kind < 7; kind++)
+    for (int kind = 0; kind < KINDS; kind++)
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
             fill(kind, sizes[s], (uint64_t)kind * 100 + s);
             for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) compare(sizes[s], ks[i]);
@@ -104,7 +118,7 @@ static void passes_agree(void **state)
             print_message("%s: not tested, this processor lacks it\n", sets[s]);
             continue;
         }
-        for (int kind = 0; kind < 7; kind++)
+        for (int kind = 0; kind < KINDS; kind++)
             for (size_t c = 0; c < sizeof sizes / sizeof *sizes; c++) {
                 size_t n = sizes[c], room = n + QSR_SELECT_LANES;
                 fill(kind, n, c);
@@ -147,7 +161,7 @@ static void finds_what_is_above(void **state)
     static float threshold[MOST], value[MOST];
     for (size_t s = 0; s < 3; s++) {
         const qsr_select_passes *passes = qsr_select_passes_named(sets[s]);
-        for (int kind = 0; passes && kind < 7; kind++)
+        for (int kind = 0; passes && kind < KINDS; kind++)
             for (size_t c = 0; c < sizeof sizes / sizeof *sizes; c++)
                 for (size_t t = 0; t < 2 * sizeof scalars / sizeof *scalars; t++) {
                     const size_t n = sizes[c];
@@ -173,7 +187,7 @@ static void bounds_and_cuts(void **state)
 {
     (void)state;
     static const size_t ks[] = {1, 2, 7, 40, 312};
-    for (int kind = 0; kind < 7; kind++)
+    for (int kind = 0; kind < KINDS; kind++)
         for (size_t i = 0; i < 5; i++) {
             fill(kind, MOST, i);
             size_t count = by_sorting(MOST, ks[i]), reach = 0, least = 0;
@@ -194,7 +208,7 @@ static void bounds_near(void **state)
 {
     (void)state;
     static const size_t ks[] = {1, 2, 32, 100}, sizes[] = {0, 1, 31, 32, 33, 128, 700};
-    for (int kind = 0; kind < 7; kind++)
+    for (int kind = 0; kind < KINDS; kind++)
         for (size_t c = 0; c < 4 * 7 * 3; c++) {
             size_t k = ks[c % 4], n = sizes[c / 4 % 7], most = k + c / 28 * 3, reach = 0, beyond = 0, positive = 0;
             fill(kind, n, c);
@@ -211,10 +225,37 @@ static void bounds_near(void **state)
         }
 }
 
+/* Rows of few values whose k-th lies far below the largest. */
+static void bounds_near_of_wide_ranges(void **state)
+{
+    (void)state;
+    static const float rows[][4] = {{1, 1e-37f, 1e-38f, 1e-39f},
+                                    {1, 1e-36f, 1e-36f, 1e-36f},
+                                    {1e-37f, 1e-41f, 1e-43f, 1e-45f},
+                                    {INFINITY, 1e-45f, 1e-45f, 1e-45f},
+                                    {INFINITY, INFINITY, FLT_MAX, 1e-45f},
+                                    {FLT_MAX, 1, FLT_MIN, FLT_TRUE_MIN},
+                                    {FLT_TRUE_MIN, FLT_TRUE_MIN, FLT_TRUE_MIN, FLT_TRUE_MIN}};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        for (size_t k = 1; k <= 4; k++) { /* rows descend: the k-th is rows[r][k - 1] */
+            size_t reach = 0, beyond = 0;
+            float bound = qsr_select_bound_near(rows[r], 4, k, k);
+            for (size_t i = 0; i < 4; i++) {
+                reach += rows[r][i] >= bound;
+                beyond += rows[r][i] > bound;
+            }
+            assert_true(bound > 0 && bound <= rows[r][k - 1]);
+            assert_true(reach == k || beyond < k);
+        }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(passes_agree), cmocka_unit_test(bounds_and_cuts),
-                                       cmocka_unit_test(bounds_near), cmocka_unit_test(finds_what_is_above),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(passes_agree),
+                                       cmocka_unit_test(bounds_and_cuts),
+                                       cmocka_unit_test(bounds_near),
+                                       cmocka_unit_test(bounds_near_of_wide_ranges),
+                                       cmocka_unit_test(finds_what_is_above),
                                        cmocka_unit_test(equals_a_full_sort),
                                        cmocka_unit_test(never_selects_nan_or_nonpositive)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,6 +49,7 @@ static float huge(uint64_t i) { return (float)(normal(i) * 1e25); }
 static float large(uint64_t i) { return (float)(normal(i) * 1e15); }
 static float denormal(uint64_t i) { return (float)(normal(i) * 1e-39); }
 static float small(uint64_t i) { return (float)(normal(i) * 1e-22); }
+static float wide(uint64_t i) { return (float)copysign(fmin(exp(40 * normal(i)), 3e38), normal(i + (1u << 24))); }
 static float negative(uint64_t i) { return (float)-fabs(normal(i)); }
 static float zero(uint64_t i) { return (void)i, 0; }
 
@@ -192,6 +193,10 @@ static const struct {
     {"denormal latents", gaussian, denormal, NULL},
     {"denormal products", small, small, NULL},
     {"denormal all", denormal, denormal, denormal},
+    {"wide rows", wide, gaussian, NULL},
+    {"wide latents", gaussian, wide, NULL},
+    {"wide both", wide, wide, wide},
+    {"wide bias", gaussian, denormal, wide},
     {"zero rows", zero, gaussian, NULL},
     {"zero rows with bias", zero, gaussian, gaussian},
     {"zero latents", gaussian, zero, gaussian},
@@ -299,6 +304,27 @@ static void one_of_a_kind(void **state)
         for (size_t i = 0; i < D; i++) q.xc[3 * D + i] *= factors[f % FACTORS];
         for (size_t i = 0; i < KS; i++) check_largest(&q, "one of a kind", ks[i]);
         check_above(&q, "one of a kind", NULL, 12);
+        unmake(&q);
+    }
+}
+
+/* One latent far above all others, whose values go down to the smallest numbers: few of a row's values share a range. */
+static void one_far_above(void **state)
+{
+    (void)state;
+    skip_without_any();
+    static const float factors[] = {1e-35f, 1e-37f, 1e-39f, 1e-43f};
+    enum { FACTORS = sizeof factors / sizeof *factors };
+    for (size_t f = 0; f < (FACTORS + 1) * WAYS; f++) {
+        if (!possible(f / (FACTORS + 1))) continue;
+        problem q = make(f / (FACTORS + 1), gaussian, gaussian, NULL);
+        for (size_t j = 0; j < N; j++) {
+            size_t kind = f % (FACTORS + 1);
+            float factor = factors[kind < FACTORS ? kind : j % FACTORS]; /* the last: latents of all ranges */
+            for (size_t i = 0; j != 17 && i < D; i++) q.p.w_enc[j * D + i] *= factor;
+        }
+        for (size_t i = 0; i < KS; i++) check_largest(&q, "one far above", ks[i]);
+        check_above(&q, "one far above", NULL, 1e-38f);
         unmake(&q);
     }
 }
@@ -479,6 +505,7 @@ int main(void)
         cmocka_unit_test(thresholds_at_the_values),
         cmocka_unit_test(duplicated_latents),
         cmocka_unit_test(one_of_a_kind),
+        cmocka_unit_test(one_far_above),
         cmocka_unit_test(rounding_that_conspires),
         cmocka_unit_test(rows_of_all_kinds_in_a_block),
         cmocka_unit_test(not_finite),
