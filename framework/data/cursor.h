@@ -37,7 +37,7 @@ qsr_status qsr_cursor_excluded(qsr_cursor *, uint64_t rows, uint64_t *ret, qsr_e
 typedef void (*qsr_rows_taker)(void *arg, float *const *rows, size_t n);
 qsr_status qsr_cursor_sample(qsr_cursor *, uint64_t rows, qsr_rows_taker take, void *arg, qsr_error *e);
 /* From now on a row of a shuffle window goes from memory once it is given out, and the next window can be read into the places of such
- * rows, a piece at a time, without memory for a second one. Order and rows stay what they are. QSR_E_NOMEM: nothing changed. Nothing to do
+ * rows, a piece at a time, without memory for a second one. Order and rows stay what they are. On failure nothing changed. Nothing to do
  * where rows are read when they are wanted, or where one window is all there is and stays. */
 qsr_status qsr_cursor_roll(qsr_cursor *, qsr_error *e);
 /* Lets the pool read on in the next window, as far as there is room, if one of the next `rows` rows lies there; where this thread takes part in

@@ -108,15 +108,16 @@ qsr_status qsr_feed_next(qsr_feed *f, const volatile sig_atomic_t *stop, float *
 {
     *ret_n = 0;
     if (!f->open) return QSR_OK;
+    piece *p = &f->pieces[f->taken % f->n_pieces];
     wish w = {f, stop};
     if (f->threaded) {
         give_back(f);
         if (!is_there(&w)) qsr_pool_help(f->pool, is_there, &w);
         if (atomic_load(&f->filled) == f->taken) return QSR_OK; /* stopped */
     } else {
-        fill(f, &f->pieces[0]);
+        fill(f, p);
     }
-    const piece *p = &f->pieces[f->taken++ % f->n_pieces];
+    f->taken++;
     f->waiting -= p->n;
     f->open = !p->error.code && f->waiting;
     *ret_rows = p->rows;

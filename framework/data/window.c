@@ -145,25 +145,42 @@ qsr_status qsr_window_load(qsr_cursor *c, qsr_error *e)
     return status;
 }
 
-qsr_status qsr_cursor_roll(qsr_cursor *c, qsr_error *e)
+/* What rolling needs beside the window, all of it or nothing. */
+static qsr_status allocate_roll(qsr_cursor *c, qsr_error *e)
 {
     const size_t rows = window_rows(c);
+    uint32_t *order = c->order ? NULL : qsr_block_raw(rows, sizeof *order);
+    uint32_t *vacant = qsr_block_raw(rows, sizeof *vacant), *place = qsr_block_raw(rows, sizeof *place);
+    uint64_t *units = qsr_block_raw((size_t)c->window_units, sizeof *units);
+    uint8_t *keep = c->keep ? qsr_block_raw(rows, 1) : NULL;
+    if ((!order && !c->order) || !vacant || !place || !units || (!keep && c->keep)) {
+        qsr_block_free(order);
+        qsr_block_free(vacant);
+        qsr_block_free(place);
+        qsr_block_free(units);
+        qsr_block_free(keep);
+        return qsr_fail_nomem(e, "reading the next shuffle window (dataset.buffer)", 4 * rows * sizeof *order);
+    }
+    if (order) c->order = order;
+    c->vacant = vacant;
+    c->next.place = place;
+    c->next.units = units;
+    c->next.keep = keep;
+    return QSR_OK;
+}
+
+qsr_status qsr_cursor_roll(qsr_cursor *c, qsr_error *e)
+{
     if (c->direct || c->rolls || qsr_cursor_windows(c) == 1) return QSR_OK;
-    bool ordered = c->order != NULL;
-    if (!ordered) c->order = qsr_block_raw(rows, sizeof *c->order);
-    c->vacant = qsr_block_raw(rows, sizeof *c->vacant);
-    c->next.place = qsr_block_raw(rows, sizeof *c->next.place);
-    c->next.units = qsr_block_raw((size_t)c->window_units, sizeof *c->next.units);
-    if (c->keep) c->next.keep = qsr_block_raw(rows, sizeof *c->next.keep);
-    if (!c->order || !c->vacant || !c->next.place || !c->next.units || (c->keep && !c->next.keep))
-        return qsr_fail_nomem(e, "reading the next shuffle window (dataset.buffer)", 4 * rows * sizeof *c->order);
+    const bool there = c->whole && qsr_same_window(c->loaded, c->at), ordered = c->order != NULL;
+    qsr_status status = there ? qsr_cursor_look(c, c->loaded.window, e) : QSR_OK;
+    if (!status) status = allocate_roll(c, e);
+    if (status) return status;
     c->rolls = true;
-    if (!c->whole || !qsr_same_window(c->loaded, c->at)) {
+    if (!there) {
         qsr_window_forget(c);
         return QSR_OK;
     }
-    qsr_status status = qsr_cursor_look(c, c->loaded.window, e);
-    if (status) return status;
     if (!ordered) make_order(c);
     find_vacant(c);
     return QSR_OK;

@@ -1,14 +1,37 @@
 /* data/feed: rows read ahead are those of the cursor, in its pieces, whatever the threads; the next read begins while the caller is at
- * work; an error waits for its place; nobody is left behind when the feed is given up. Column 0 of the rows is their index
+ * work; an error waits for its place; nobody is left behind when the feed is given up; where the system refuses a thread or memory, rows are
+ * read in turn. Column 0 of the rows is their index
  * (tests/fixtures/datasets/counted.c). */
 #include "../unit.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <time.h>
 
 #include "../bench.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "data/feed.h"
+
+/* The linker leads calls of the two functions here (--wrap, tests/unit/data.mk). 1: the next one of this thread is refused. */
+static _Thread_local size_t refused_thread, refused_block;
+
+int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+int __wrap_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+void *__real_aligned_alloc(size_t, size_t);
+void *__wrap_aligned_alloc(size_t, size_t);
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*begin)(void *), void *arg)
+{
+    if (refused_thread && !--refused_thread) return EAGAIN;
+    return __real_pthread_create(thread, attributes, begin, arg);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
+{
+    if (refused_block && !--refused_block) return NULL;
+    return __real_aligned_alloc(alignment, bytes);
+}
 
 typedef struct {
     qsr_spec *spec;
@@ -87,14 +110,8 @@ static const struct {
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-static void check_rows(size_t shape, unsigned threads, bool computes, uint64_t from, size_t piece, const uint64_t *want,
-                       size_t n, uint64_t reads)
+static void same_rows(qsr_feed *feed, size_t piece, const uint64_t *want, size_t n)
 {
-    stream *s = open_stream(shapes[shape].dataset, shapes[shape].eval, threads, computes);
-    qsr_position at;
-    assert_ok(qsr_cursor_position_of(s->cursor, from, &at, NULL));
-    qsr_cursor_seek(s->cursor, at);
-    qsr_feed *feed = feed_of(s, piece, n, true);
     float *const *rows;
     size_t got, done = 0;
     for (; done < n; done += got) {
@@ -104,6 +121,17 @@ static void check_rows(size_t shape, unsigned threads, bool computes, uint64_t f
     }
     assert_ok(qsr_feed_next(feed, NULL, &rows, &got, NULL));
     assert_int_equal(got, 0);
+}
+
+static void check_rows(size_t shape, unsigned threads, bool computes, uint64_t from, size_t piece, const uint64_t *want,
+                       size_t n, uint64_t reads)
+{
+    stream *s = open_stream(shapes[shape].dataset, shapes[shape].eval, threads, computes);
+    qsr_position at;
+    assert_ok(qsr_cursor_position_of(s->cursor, from, &at, NULL));
+    qsr_cursor_seek(s->cursor, at);
+    qsr_feed *feed = feed_of(s, piece, n, true);
+    same_rows(feed, piece, want, n);
     qsr_feed_free(feed);
     if (shapes[shape].reads_alike && reads) assert_int_equal(qsr_dataset_reads(&s->data), reads);
     close_stream(s);
@@ -253,6 +281,58 @@ static void a_feed_can_be_given_up_at_any_moment(void **state)
     free(want);
 }
 
+/* ---- where the system refuses ------------------------------------------------------------------------------------ */
+
+static void ignore(void *arg, float *const *rows, size_t n) { (void)arg, (void)rows, (void)n; }
+
+/* The n-th thread or block is refused while the feed is made, of a cursor that has its first window in memory or has none. Whether it was
+ * made all the same; *ret_refused: there was an n-th. */
+static bool make_unkindly(stream *s, size_t thread, size_t block, bool sampled, qsr_feed **ret, bool *ret_refused)
+{
+    qsr_error e = {0};
+    if (sampled) assert_ok(qsr_cursor_sample(s->cursor, 10, ignore, NULL, NULL));
+    refused_thread = thread;
+    refused_block = block;
+    const qsr_status status = qsr_feed_create(s->cursor, &s->data, 20, 450, true, ret, &e);
+    *ret_refused = !refused_thread && !refused_block;
+    refused_thread = refused_block = 0;
+    assert_int_equal(status, status ? QSR_E_NOMEM : QSR_OK);
+    return !status;
+}
+
+/* How many refusals there are to a feed of this shape; after each the rows are those of the cursor. */
+static size_t refuse_each(size_t shape, unsigned threads, bool computes, bool sampled, bool blocks, const uint64_t *want)
+{
+    bool refused = true;
+    size_t n = 0;
+    while (refused) {
+        stream *s = open_stream(shapes[shape].dataset, shapes[shape].eval, threads, computes);
+        qsr_feed *feed;
+        n++;
+        if (!make_unkindly(s, blocks ? 0 : n, blocks ? n : 0, sampled, &feed, &refused)) feed = feed_of(s, 20, 450, false);
+        same_rows(feed, 20, want, 450);
+        qsr_feed_free(feed);
+        close_stream(s);
+    }
+    return n - 1;
+}
+
+static void without_a_thread_or_memory_rows_are_read_in_turn(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SHAPES; i++) {
+        uint64_t reads, *want = take(shapes[i].dataset, shapes[i].eval, 0, 450, &reads);
+        for (int sampled = 0; sampled < 2; sampled++) {
+            for (unsigned threads = 1; threads <= 3; threads++)
+                assert_int_equal(refuse_each(i, threads, false, sampled, false, want), threads); /* a pool's, and the feed's own */
+            assert_int_equal(refuse_each(i, 2, true, sampled, false, want), 1);
+            const bool rolls = strstr(shapes[i].dataset, "rows_per_unit") && !strstr(shapes[i].dataset, "buffer: 1000");
+            assert_true(refuse_each(i, 2, false, sampled, true, want) >= (rolls ? 3 : 0) + 2);
+        }
+        free(want);
+    }
+}
+
 static int end(void **state)
 {
     (void)state;
@@ -266,6 +346,7 @@ int main(void)
         cmocka_unit_test(rows_are_those_of_the_cursor),         cmocka_unit_test(the_next_read_begins_meanwhile),
         cmocka_unit_test(rows_of_their_own_are_read_meanwhile), cmocka_unit_test(an_error_waits_for_its_place),
         cmocka_unit_test(whoever_wants_to_stop_does_not_wait),  cmocka_unit_test(a_feed_can_be_given_up_at_any_moment),
+        cmocka_unit_test(without_a_thread_or_memory_rows_are_read_in_turn),
     };
     return cmocka_run_group_tests(tests, NULL, end);
 }
