@@ -19,7 +19,7 @@ typedef struct {
     double fma_gflops;                   /* … and multiply-adds on numbers in the first cache */
     qsr_sparse_count walked;             /* per timed step: how its sparse products went through the code (math/sparse) */
     const char *screen;                  /* what sae.screen came to */
-    qsr_sift_count sifted;               /* per timed step, where it is "bf16" */
+    qsr_sift_count sifted;               /* per timed step, where it is "bf16" or "int8" */
     qsr_bench_time model;                /* reading model_rows rows where the dataset counts operations (a language model); */
     size_t model_rows;                   /* 0: it does not */
     double model_flops;

@@ -277,7 +277,8 @@ static bool is_logged(const qsr_learner *l)
     return l->report.step % (uint64_t)l->spec->train.log_every == 0 || l->report.step + 1 == l->steps;
 }
 
-/* Rows whose bounds were of use, and of no use, and pre-activations computed one by one. */
+/* What screening has taken since the process began: rows, those of them that had a product in bfloat16 after integers and those that had the
+ * full one, bounds in bfloat16 and pre-activations computed one by one. */
 static void put_screening(json_t *line, const qsr_learner *l)
 {
     if (!l->sae.sieve.on) return;

@@ -1,4 +1,4 @@
-# math: pool, BLAS, rows, selection, kernels. Imports base/. kernel-body.c is compiled once per instruction set.
+# math: pool, BLAS, rows, selection, kernels. Imports base/. KERNEL_BODIES are compiled once per instruction set.
 libquasar_la_SOURCES += \
 	framework/math/blas.c framework/math/blas.h framework/math/compress.h framework/math/kernel.c framework/math/kernel.h framework/math/lanes.h \
 	framework/math/pairs.c framework/math/pairs.h framework/math/pool.c framework/math/pool.h framework/math/prefix.c framework/math/prefix.h framework/math/product.c framework/math/product.h framework/math/quartet.c framework/math/quartet.h \

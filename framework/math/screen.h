@@ -57,7 +57,7 @@ typedef struct {
     size_t ld_most;
 } qsr_screen_tile;
 
-/* The inner loops (screen-body.c, screen-int8.c). Columns are kept as words of 32 bits: two bfloat16 or four bytes, the first one low. */
+/* The inner loops (screen-body.c, compiled for each of the two). Columns are kept as words of 32 bits: two bfloat16 or four bytes, the first one low. */
 typedef struct {
     const char *name;
     size_t columns; /* of a word */

@@ -190,15 +190,15 @@ static bool find_above(const sift_run *run, candidate_list *c)
     return true;
 }
 
-/* Keeps what reaches `upper` of the bounds of the open. */
-static void narrow(const sift_run *run, candidate_list *c, const float *upper, float a)
+/* Keeps those of the open that may still be needed; a is what their bounds may be off by. */
+static void narrow(const sift_run *run, candidate_list *c, float a)
 {
     size_t n = 0;
     for (size_t i = 0; i < c->open; i++) {
         uint32_t latent = c->open_latent[i];
         c->open_latent[n] = latent;
-        c->upper[n] = upper[i];
-        n += upper[i] >= needed(run->rule, c, latent, a);
+        float upper = c->upper[n] = c->upper[i];
+        n += upper >= needed(run->rule, c, latent, a);
     }
     c->open = n;
 }
@@ -208,6 +208,7 @@ static void find(const sift_run *run, size_t row, candidate_list *c)
 {
     c->row = (uint32_t)row;
     c->sure = c->open = 0;
+    c->least = 0;
     c->dropped = isnan(run->bounds.scale[row]) || !(run->rule->k ? find_largest(run, c) : find_above(run, c));
 }
 
@@ -222,7 +223,7 @@ static void settle_sure(const sift_run *run, candidate_list *c)
             if (c->value[i] >= bound && c->value[i] < least) least = c->value[i];
         bound = bound > 0 ? least : 0;
         c->least = least_upper(bound, run->bounds.a);
-        narrow(run, c, c->upper, run->bounds.a);
+        narrow(run, c, run->bounds.a);
         s->count.pairs += c->sure;
     }
 }
@@ -425,7 +426,7 @@ static size_t last_stages(sift_run *run)
         candidate_list *c = &list[at % 2], *before = &list[(at + 1) % 2];
         if (at < rows) take_up(run, at, c);
         if (at < rows && !c->dropped) {
-            if (run->pairs.rows) narrow(run, c, c->upper, run->pairs.a);
+            if (run->pairs.rows) narrow(run, c, run->pairs.a);
             if (!run->rule->as_bounds) prefetch_weights(run, c->open_latent, c->open);
         }
         if (at == 0) continue;
