@@ -47,19 +47,17 @@ static size_t maxima(const float *v, const float *slack, float factor, size_t n,
 
 /* ---- how many reach a bound ---- */
 
-#if defined(__AVX512F__)
-static __mmask16 mask_of(size_t left) { return left >= LANES ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1); }
-
 static size_t count(const float *v, size_t n, float bound)
 {
-    const __m512 b = _mm512_set1_ps(bound);
-    size_t sum = 0;
-    for (size_t i = 0; i < n; i += LANES) {
-        const __mmask16 here = mask_of(n - i);
-        sum += (size_t)__builtin_popcount(_mm512_mask_cmp_ps_mask(here, _mm512_maskz_loadu_ps(here, v + i), b, _CMP_GE_OQ));
-    }
+    uint32_t sum = 0; /* as wide as a float, so that lanes stay where they are */
+    for (size_t i = 0; i < n; i++) sum += v[i] >= bound;
     return sum;
 }
+
+/* ---- the largest ---- */
+
+#if defined(__AVX512F__)
+static __mmask16 mask_of(size_t left) { return left >= LANES ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1); }
 
 static float largest(const float *v, size_t n)
 {
@@ -68,13 +66,6 @@ static float largest(const float *v, size_t n)
     return _mm512_reduce_max_ps(most);
 }
 #else
-static size_t count(const float *v, size_t n, float bound)
-{
-    size_t sum = 0;
-    for (size_t i = 0; i < n; i++) sum += v[i] >= bound;
-    return sum;
-}
-
 static float largest(const float *v, size_t n)
 {
     float most = 0;

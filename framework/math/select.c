@@ -13,6 +13,13 @@ static uint32_t bits_of(float v)
     return bits;
 }
 
+float qsr_select_float(uint32_t bits)
+{
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
 /* ---- any k: radix passes over the float bits find the exact k-th value, one more pass collects ------------------- */
 
 enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS };
@@ -51,10 +58,7 @@ float qsr_select_cut(const float *v, size_t n, size_t k)
     size_t positive = 0, ties;
     for (size_t i = 0; i < n; i++) positive += v[i] > 0;
     if (positive < k) return 0;
-    uint32_t bits = kth_bits(v, n, k, &ties);
-    float cut;
-    memcpy(&cut, &bits, sizeof cut);
-    return cut;
+    return qsr_select_float(kth_bits(v, n, k, &ties));
 }
 
 static size_t select_any(const float *v, size_t n, size_t k, uint32_t *index)
@@ -122,13 +126,6 @@ static uint64_t kth_key(uint64_t *key, size_t n, size_t k)
     return key[want];
 }
 
-static float float_of(uint32_t bits)
-{
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
 /* Halves the bits between a bound that enough reach and one that too few do. Most rows have the two within a factor of 2 or 4; rows of
  * any range take some forty counts at most. */
 float qsr_select_bound_near(const float *v, size_t n, size_t k, size_t most)
@@ -136,15 +133,15 @@ float qsr_select_bound_near(const float *v, size_t n, size_t k, size_t most)
     const qsr_select_passes *p = passes();
     enum { BINADE = 1 << 23, LONGEST_STEP = 1 << 30 };
     uint32_t enough = 0, few = bits_of(p->largest(v, n)) + 1, step = BINADE / 2;
-    if (k == 0 || p->count(v, n, float_of(1)) < k) return 0;
+    if (k == 0 || p->count(v, n, qsr_select_float(1)) < k) return 0;
     while (few - enough > 1) { /* enough < bits < few, always: it ends */
         uint32_t bits = enough ? enough + (few - enough) / 2 : few > step ? few - step : few / 2;
-        size_t count = p->count(v, n, float_of(bits));
-        if (count >= k && count <= most) return float_of(bits);
+        size_t count = p->count(v, n, qsr_select_float(bits));
+        if (count >= k && count <= most) return qsr_select_float(bits);
         if (count >= k) enough = bits;
         else few = bits, step = step < LONGEST_STEP ? 2 * step : step;
     }
-    return float_of(enough);
+    return qsr_select_float(enough);
 }
 
 /* At least k elements are >= the k-th largest of group maxima, so it bounds the k-th largest element from below. */
@@ -158,6 +155,8 @@ float qsr_select_bound(const float *v, const float *slack, float factor, size_t 
     size_t groups = passes()->maxima(v, slack, factor, n, per_group, maxima);
     return qsr_select_bound_near(maxima, groups, k, k + k / 8);
 }
+
+size_t qsr_select_count(const float *v, size_t n, float bound) { return passes()->count(v, n, bound); }
 
 size_t qsr_select_reaching(const float *v, size_t n, float bound, size_t room, uint32_t *index, float *value)
 {

@@ -19,6 +19,12 @@ float qsr_select_cut(const float *v, size_t n, size_t k);
  * NaN reaches nothing. For few values: every one is looked at some ten times. */
 float qsr_select_bound_near(const float *v, size_t n, size_t k, size_t most);
 
+/* How many v[i] >= bound, n below 2^32. */
+size_t qsr_select_count(const float *v, size_t n, float bound);
+
+/* The float of these bits. Positive floats order like their bits. */
+float qsr_select_float(uint32_t bits);
+
 /* All v[i] >= bound, ascending: their indices and values. `room` is that of both arrays, some of which is needed for itself
  * (QSR_SELECT_LANES). SIZE_MAX: they do not fit. */
 size_t qsr_select_reaching(const float *v, size_t n, float bound, size_t room, uint32_t *index, float *value);
@@ -34,7 +40,7 @@ typedef struct {
     /* out[g] = the largest of v - factor * slack over group g, or 0: groups are the 16 lanes of per_group vectors each. Returns how
      * many groups fit into n. */
     size_t (*maxima)(const float *v, const float *slack, float factor, size_t n, size_t per_group, float *out);
-    size_t (*count)(const float *v, size_t n, float bound); /* how many v[i] >= bound */
+    size_t (*count)(const float *v, size_t n, float bound); /* qsr_select_count */
     float (*largest)(const float *v, size_t n);             /* of those above 0, or 0 */
     size_t (*reaching)(const float *v, size_t n, float bound, size_t room, uint32_t *index, float *value);
     size_t (*above)(const float *v, const float *threshold, float scalar, size_t n, uint32_t *index, float *value);

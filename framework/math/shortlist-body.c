@@ -1,4 +1,4 @@
-/* The passes of math/shortlist, compiled once per instruction set with QSR_KERNELS naming the table (see room.mk). They only compare. */
+/* The passes of math/shortlist, compiled once per instruction set with QSR_KERNELS naming the table (see room.mk). They only copy. */
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
@@ -23,16 +23,9 @@ static void gather(const qsr_places *p, const float *v, float *out)
 }
 #endif
 
-static size_t count(const float *v, size_t n, float bound)
-{
-    uint32_t sum = 0;
-    for (size_t i = 0; i < n; i++) sum += v[i] >= bound;
-    return sum;
-}
-
 #define TEXT_OF_(x_) #x_
 #define TEXT_OF(x_) TEXT_OF_(x_)
 #define TABLE_OF_(x_) qsr_shortlist_passes_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
 extern const qsr_shortlist_passes TABLE_OF(QSR_KERNELS);
-const qsr_shortlist_passes TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), gather, count};
+const qsr_shortlist_passes TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), gather};

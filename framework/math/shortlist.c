@@ -69,7 +69,7 @@ static float find_bound(const float *v, size_t n, size_t least, size_t room, flo
     double low = 0, high = FLT_MAX, target = 0.5 * (double)(least + room), bound = guess;
     for (int i = 0; i < TRIES && bound > 0; i++) {
         float now = (float)bound;
-        size_t count = passes()->count(v, n, now);
+        size_t count = qsr_select_count(v, n, now);
         if (count >= least && count <= room) return now;
         if (count < least)
             high = bound;
@@ -96,7 +96,7 @@ static size_t take_exactly(const float *v, size_t n, size_t least, float *ret_bo
 size_t qsr_shortlist_take(const float *v, size_t n, size_t least, size_t room, float *guess, uint32_t *index, float *value,
                           bool *ret_all)
 {
-    size_t positive = passes()->count(v, n, FLT_TRUE_MIN);
+    size_t positive = qsr_select_count(v, n, FLT_TRUE_MIN);
     *ret_all = positive <= room;
     if (*ret_all) return qsr_select_reaching(v, n, FLT_TRUE_MIN, room + QSR_SELECT_LANES, index, value);
     float bound = find_bound(v, n, least, room, *guess);
@@ -107,20 +107,13 @@ size_t qsr_shortlist_take(const float *v, size_t n, size_t least, size_t room, f
 
 /* ---- choosing ---------------------------------------------------------------------------------------------------- */
 
-static float of_bits(uint32_t bits)
-{
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
 /* The k-th largest of at least k positive values: positive floats order like their bits, so a bit is settled by a count. */
 static uint32_t kth_by_counting(const float *v, size_t n, size_t k)
 {
     uint32_t low = 1, high = 0x7f800001; /* the smallest positive number; what follows infinity */
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (passes()->count(v, n, of_bits(middle)) >= k)
+        if (qsr_select_count(v, n, qsr_select_float(middle)) >= k)
             low = middle;
         else
             high = middle;
@@ -130,14 +123,15 @@ static uint32_t kth_by_counting(const float *v, size_t n, size_t k)
 
 size_t qsr_shortlist_choose(const float *v, size_t n, size_t k, uint32_t *index)
 {
-    bool some = k > 0 && passes()->count(v, n, FLT_TRUE_MIN) > k;
+    bool some = k > 0 && qsr_select_count(v, n, FLT_TRUE_MIN) > k;
     uint32_t cut = some ? kth_by_counting(v, n, k) : 0;
+    float least = qsr_select_float(cut);
     size_t ties = some ? k : 0, count = 0;
-    if (some && cut < 0x7f800000) ties -= passes()->count(v, n, of_bits(cut + 1));
+    if (some && cut < 0x7f800000) ties -= qsr_select_count(v, n, qsr_select_float(cut + 1));
     for (size_t i = 0; i < n && count < k; i++) {
-        bool tie = ties > 0 && v[i] == of_bits(cut);
+        bool tie = ties > 0 && v[i] == least;
         index[count] = (uint32_t)i;
-        count += v[i] > of_bits(cut) || tie;
+        count += v[i] > least || tie;
         ties -= tie;
     }
     return count;
