@@ -11,6 +11,8 @@ typedef struct {
     uint64_t *units;        /* [units of a window]: their names */
     uint8_t *keep;          /* [window rows]: its mask; NULL without one */
     uint32_t *place;        /* [window rows]: where its rows are or will be, QSR_NOWHERE: left out */
+    bool unknown;           /* a mask could not be had; not asked for again until `at` leaves the window it was in then: */
+    qsr_position asked_at;
 } qsr_next_window;
 
 struct qsr_cursor {

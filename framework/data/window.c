@@ -186,35 +186,44 @@ qsr_status qsr_cursor_roll(qsr_cursor *c, qsr_error *e)
     return QSR_OK;
 }
 
-/* Whether rows of a window take part, and which; false too when the mask cannot be had: who asks for the rows will hear why. */
-static bool look_ahead(qsr_cursor *c, uint64_t window)
+/* Whether rows of a window take part, and which. */
+static qsr_status look_ahead(qsr_cursor *c, uint64_t window, bool *ret_any)
 {
     qsr_next_window *next = &c->next;
     next->window = window;
     next->n_units = (size_t)qsr_cursor_units_in(c, window);
     for (size_t u = 0; u < next->n_units; u++) next->units[u] = window * c->window_units + u;
-    if (!next->keep) return true;
-    return !qsr_dataset_mask(&c->data, next->units, next->n_units, next->keep, NULL) &&
-           memchr(next->keep, 1, next->n_units * c->data.rows_per_unit);
+    *ret_any = true;
+    if (!next->keep) return QSR_OK;
+    qsr_status status = qsr_dataset_mask(&c->data, next->units, next->n_units, next->keep, NULL);
+    *ret_any = !status && memchr(next->keep, 1, next->n_units * c->data.rows_per_unit);
+    return status;
 }
 
 /* The window of the next row that is not in memory; empty ones are passed. */
-static bool find_next(qsr_cursor *c)
+static qsr_status find_next(qsr_cursor *c, bool *ret_any)
 {
     const uint64_t windows = qsr_cursor_windows(c);
     uint64_t window = c->at.window;
-    if (!qsr_same_window(c->at, c->loaded) && look_ahead(c, window)) return true;
-    for (uint64_t passed = 0; passed < windows; passed++) {
+    qsr_status status = QSR_OK;
+    *ret_any = false;
+    if (!qsr_same_window(c->at, c->loaded)) status = look_ahead(c, window, ret_any);
+    for (uint64_t passed = 0; !status && !*ret_any && passed < windows; passed++) {
         window = window + 1 == windows ? 0 : window + 1;
-        if (look_ahead(c, window)) return true;
+        status = look_ahead(c, window, ret_any);
     }
-    return false;
+    return status;
 }
 
+/* Without the mask of a window on the way nothing is begun: who asks for its rows will hear why. */
 static bool begin_next(qsr_cursor *c)
 {
     qsr_next_window *next = &c->next;
-    if (!find_next(c)) return false;
+    bool any;
+    if (next->unknown && qsr_same_window(c->at, next->asked_at)) return false;
+    next->unknown = find_next(c, &any) != QSR_OK;
+    next->asked_at = c->at;
+    if (!any) return false;
     next->placed = 0;
     next->reading = qsr_dataset_begin_reading(&c->data, next->units, next->n_units, next->place, c->rows);
     return true;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "../bench.h"
@@ -237,6 +238,51 @@ static void an_error_waits_for_its_place(void **state)
                 }
 }
 
+/* ---- a mask that cannot be had ----------------------------------------------------------------------------------- */
+
+enum { WINDOW_UNITS = 400, GOOD_UNITS = 2 * WINDOW_UNITS };
+static const qsr_tokens_ops *whole_mask;
+static atomic_size_t windows_refused;
+
+static qsr_status mask_of_two_windows(const qsr_instance *self, const uint64_t *units, size_t n, uint8_t *ret_keep)
+{
+    if (n && units[0] >= GOOD_UNITS) {
+        if (units[0] % WINDOW_UNITS == 0) windows_refused++;
+        return QSR_E_IO;
+    }
+    return whole_mask->mask(self, units, n, ret_keep);
+}
+
+/* The third window's mask is asked for ahead, once from the window before it and once from its own beginning, and when its rows are wanted;
+ * those of the windows behind it, never. */
+static void a_mask_that_cannot_be_had_is_not_asked_for_again_and_again(void **state)
+{
+    (void)state;
+    const struct timespec moment = {.tv_nsec = 1000000};
+    for (unsigned threads = 1; threads <= 2; threads++) {
+        stream *s = open_stream("units: 4000, rows_per_unit: 3, units_per_read: 50, buffer: 1200, drop: 2", 0, threads, false);
+        uint64_t want;
+        assert_ok(qsr_dataset_count(&s->data, 0, GOOD_UNITS, &want, NULL));
+        whole_mask = s->data.tokens;
+        qsr_tokens_ops ops = *whole_mask;
+        ops.mask = mask_of_two_windows;
+        s->data.tokens = &ops;
+        qsr_cursor_free(s->cursor);
+        assert_ok(qsr_cursor_create(&s->data, &s->spec->data, &s->cursor, NULL));
+        windows_refused = 0;
+        qsr_feed *feed = feed_of(s, 20, 4000, true);
+        float *const *rows;
+        size_t got, done = 0;
+        qsr_error e = {0};
+        while (!qsr_feed_next(feed, NULL, &rows, &got, &e) && got) done += got, nanosleep(&moment, NULL);
+        assert_int_equal(e.code, QSR_E_IO);
+        assert_int_equal(done, want / 20 * 20); /* the error comes in the place of the piece that it cuts */
+        qsr_feed_free(feed);
+        assert_in_range(windows_refused, 1, 3);
+        close_stream(s);
+    }
+}
+
 static void whoever_wants_to_stop_does_not_wait(void **state)
 {
     (void)state;
@@ -346,6 +392,7 @@ int main(void)
         cmocka_unit_test(rows_are_those_of_the_cursor),         cmocka_unit_test(the_next_read_begins_meanwhile),
         cmocka_unit_test(rows_of_their_own_are_read_meanwhile), cmocka_unit_test(an_error_waits_for_its_place),
         cmocka_unit_test(whoever_wants_to_stop_does_not_wait),  cmocka_unit_test(a_feed_can_be_given_up_at_any_moment),
+        cmocka_unit_test(a_mask_that_cannot_be_had_is_not_asked_for_again_and_again),
         cmocka_unit_test(without_a_thread_or_memory_rows_are_read_in_turn),
     };
     return cmocka_run_group_tests(tests, NULL, end);
