@@ -293,6 +293,10 @@ static qsr_status read_group(void *arg, size_t begin, size_t end)
     const uint64_t *units = in->units + begin;
     const size_t first = begin * data->rows_per_unit;
     qsr_error e = {0};
+    if (data->stop && *data->stop) {
+        qsr_fail(&e, QSR_E_IO, "interrupted while data was read");
+        return qsr_first_error_note(&in->failed, begin, &e);
+    }
     float **out = qsr_xcalloc(data->opened, sizeof *out); /* of every tap of the instance */
     for (size_t t = 0; t < data->n_taps; t++) out[data->first_tap + t] = in->out[t];
     qsr_status status = data->skip_first || in->place ? read_and_put(in, units, end - begin, first, out, &e)

@@ -10,6 +10,8 @@
  * places of one model ("quasar.taps/1"), one pass gives the rows of every tap. */
 #ifndef QSR_DATA_DATASET_H
 #define QSR_DATA_DATASET_H
+#include <signal.h>
+
 #include "base/error.h"
 #include "math/pool.h"
 #include "plugin/instance.h"
@@ -33,6 +35,7 @@ typedef struct {
     uint64_t held_first, held_units;
     uint64_t held_rows;        /* rows that count, from the first held-out unit on: exactly eval.tokens */
     uint64_t held_kept;        /* those that are scored: all of them unless masked */
+    const volatile sig_atomic_t *stop; /* NULL, or whoever opened it sets it: once nonzero, no further read() is begun and reading fails */
 } qsr_dataset;
 
 /* dataset.seed is the plugin's seed, so experiments that differ in `seed` share their data. */

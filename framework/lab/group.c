@@ -129,10 +129,10 @@ static uint64_t earliest(const group *g)
 }
 
 /* The next rows, none when the stream is over or somebody wants to stop. */
-static qsr_status read_rows(group *g, const volatile sig_atomic_t *stop, qsr_error *e)
+static qsr_status read_rows(group *g, qsr_error *e)
 {
     double start = qsr_clock();
-    qsr_status status = qsr_feed_next(g->feed, stop, &g->rows, &g->have, e);
+    qsr_status status = qsr_feed_next(g->feed, g->options->stop, &g->rows, &g->have, e);
     g->waited += qsr_clock() - start;
     return status;
 }
@@ -155,7 +155,8 @@ static qsr_status open_stream(group *g, const qsr_spec *spec, qsr_problems *prob
         status = qsr_feed_create(g->cursor, &g->data, chunk_rows(g), rows_needed(g) - g->at, !g->options->read_in_turn,
                                  &g->feed, e);
     }
-    if (!status) status = read_rows(g, NULL, e);
+    if (!status) status = read_rows(g, e);
+    if (!status && !g->have && g->at < rows_needed(g)) return qsr_fail(e, QSR_E_IO, "interrupted while the first rows were read");
     if (status) qsr_cell_blame(spec, &spec->dataset, e, problems);
     return status;
 }
@@ -205,7 +206,7 @@ static void train(group *g)
         if (g->at >= rows_needed(g) || count_active(g) == 0) break;
         if (g->options->stop_at_failure && somebody_failed(g)) break;
         qsr_error e = {0};
-        if (!stopped(g) && read_rows(g, g->options->stop, &e) && !stopped(g)) fail_everybody(g, &e);
+        if (!stopped(g) && read_rows(g, &e) && !stopped(g)) fail_everybody(g, &e);
     }
     for (size_t i = 0; i < g->n; i++) qsr_cell_pause(&g->cells[i]);
 }
@@ -291,6 +292,7 @@ qsr_status qsr_group_run(const qsr_spec *const *specs, qsr_run_summary *const *s
     size_t *taps = qsr_xcalloc(n, sizeof *taps);
     for (size_t i = 0; i < n; i++) g.cells[i] = (qsr_cell){.lock = -1, .over = true};
     qsr_status status = open_data(&g, specs, n, taps, problems, e);
+    g.data.stop = options->stop; /* until training ends: an evaluation that began is finished */
     if (!status) status = prepare_cells(&g, specs, summaries, taps, problems, e);
     if (!status && count_active(&g)) {
         status = create_cursor(&g, specs[0], problems, e);
@@ -302,6 +304,7 @@ qsr_status qsr_group_run(const qsr_spec *const *specs, qsr_run_summary *const *s
             train(&g);
             qsr_feed_free(g.feed);
             g.feed = NULL;
+            g.data.stop = NULL;
             if (!stopped(&g)) evaluate(&g);
             if (options->watcher.end) options->watcher.end(options->watcher.ctx);
         }

@@ -3,9 +3,12 @@
 #include "../unit.h"
 
 #include <math.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "../bench.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "data/feed.h"
 #include "format/npy.h"
@@ -227,6 +230,41 @@ static void an_interruption_while_data_is_read_loses_nothing(void **state)
     for (size_t i = 0; i < 2; i++) qsr_spec_free((qsr_spec *)(uintptr_t)calm[i]), qsr_spec_free((qsr_spec *)(uintptr_t)slow[i]);
 }
 
+static void on_alarm(int number)
+{
+    (void)number;
+    stop = 1;
+}
+
+/* The first window takes 400 reads of 50 ms, for b_dec's start or for the first step; the signal comes in the midst of them. */
+static void an_interruption_in_the_first_window_does_not_wait_for_it(void **state)
+{
+    (void)state;
+    const struct itimerval soon = {.it_value = {.tv_usec = 300000}};
+    static const char *const starts[] = {"zero", "mean"};
+    signal(SIGALRM, on_alarm);
+    for (int i = 0; i < 8; i++) {
+        const qsr_spec *spec = bench_spec("name: long\ndataset: {plugin: counted, index: false, units: 900, rows_per_unit: 5, units_per_read: 1, "
+                                          "buffer: 2000, pause: 50}\nsae: {d_sae: 12, b_dec_init: %s}\nactivation: {plugin: topk, k: 2}\n"
+                                          "train: {tokens: 1500, batch: 50}\neval: {tokens: 40}\n",
+                                          starts[i & 1]);
+        qsr_run_summary now;
+        qsr_error e = {0};
+        char name[64];
+        snprintf(name, sizeof name, "long-%d", i);
+        stop = 0;
+        const double begun = qsr_clock();
+        setitimer(ITIMER_REAL, &soon, NULL);
+        assert_ok(run_on(i & 2 ? 2 : 1, &spec, 1, &(qsr_run_options){.stop = &stop, .read_in_turn = i & 4}, name, &now, &e));
+        assert_true(qsr_clock() - begun < 8); /* of 20 s, or 10 on two threads */
+        assert_true(stop);
+        assert_int_equal(now.outcome, QSR_RUN_PENDING);
+        assert_non_null(strstr(now.reason, "interrupted while"));
+        qsr_spec_free((qsr_spec *)(uintptr_t)spec);
+    }
+    signal(SIGALRM, SIG_DFL);
+}
+
 /* The row is beyond those that b_dec would start from: training gets so far as it would without reading ahead, and the words are the same. */
 static void an_error_in_the_stream_comes_where_it_belongs(void **state)
 {
@@ -372,6 +410,7 @@ int main(void)
         cmocka_unit_test(a_group_that_fails_late_leaves_no_error_behind),
         cmocka_unit_test(reading_ahead_changes_no_byte),
         cmocka_unit_test(an_interruption_while_data_is_read_loses_nothing),
+        cmocka_unit_test(an_interruption_in_the_first_window_does_not_wait_for_it),
         cmocka_unit_test(an_error_in_the_stream_comes_where_it_belongs),
         cmocka_unit_test(memory_is_that_of_cells_and_one_window_per_tap),
         cmocka_unit_test(a_rule_says_how_many_latents_are_kept),
