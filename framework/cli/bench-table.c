@@ -49,7 +49,7 @@ static const bench_case cases[] = {
 static void print_head(void)
 {
     printf("  %-24s %9s %10s %9s %8s %9s %10s %10s\n", "CASE", "l0", "ms", "T, ms", "over T", "at most", "peak",
-           "of it own");
+           "its own");
 }
 
 static void print_row(const char *name, double l0, double ms, double t, double ratio, double limit, const char *peak,
