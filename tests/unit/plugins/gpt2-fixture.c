@@ -58,6 +58,12 @@ static void *host_scratch(const qsr_host *host, size_t n, size_t size)
     return call.blocks[call.n++] = block;
 }
 
+static const void *host_extension(const qsr_host *host, const char *id)
+{
+    (void)host, (void)id;
+    return NULL;
+}
+
 static uint64_t host_random(const qsr_host *host, const char *stream, uint64_t counter)
 {
     (void)host;
@@ -135,7 +141,8 @@ qsr_status open_dataset(const setting *settings, size_t refuse, opened *ret, qsr
                            .alloc = host_alloc,
                            .scratch = host_scratch,
                            .random = host_random,
-                           .gemm = host_gemm};
+                           .gemm = host_gemm,
+                           .extension = host_extension};
     fill_options(p, settings, ret);
     const qsr_shape none = {.struct_size = sizeof none};
     qsr_status status = end_call(p->create(&ret->host, &none, ret->values, &ret->instance), e);
