@@ -27,16 +27,27 @@ static void add_row(qsr_table *table, const char *name, const qsr_bench_time *t,
     qsr_table_row(table, (const char *[]){name, ms, spread, over, gflops, gbps});
 }
 
+static void print_screening(const qsr_bench *b)
+{
+    const qsr_sift_count *c = &b->sifted;
+    const double rows = (double)c->rows;
+    if (!c->rows) {
+        printf("not screened (sae.screen)\n");
+        return;
+    }
+    printf("screened by %s: of a row ", b->screen);
+    if (strcmp(b->screen, "int8") == 0) printf("%.1f latents bound again in bfloat16, ", (double)c->bounds / rows);
+    printf("%.1f pre-activations computed; of %llu rows ", (double)c->pairs / rows, (unsigned long long)c->rows);
+    if (strcmp(b->screen, "int8") == 0) printf("%llu had the product in bfloat16, ", (unsigned long long)c->bf16);
+    printf("%llu the full one; encode's GFLOP/s are of rounded numbers\n", (unsigned long long)c->full);
+}
+
 /* What the rules on counts and the screening came to, per step. */
 static void print_ways(const qsr_bench *b)
 {
     printf("sparse products: %zu stretches of a code row by row, %zu in panels, %zu in quartets\n", b->walked.by_row,
            b->walked.in_panels, b->walked.in_quartets);
-    if (b->sifted.rows)
-        printf("screened by %s: %.1f pre-activations per row, %.1f of them bound in bfloat16 first; of %llu rows %llu through the bfloat16 "
-               "product, %llu through the full one\n",
-               b->screen, (double)b->sifted.pairs / (double)b->sifted.rows, (double)b->sifted.bounds / (double)b->sifted.rows,
-               (unsigned long long)b->sifted.rows, (unsigned long long)b->sifted.bf16, (unsigned long long)b->sifted.full);
+    print_screening(b);
 }
 
 void qsr_bench_print(const qsr_spec *spec, const qsr_bench *b)

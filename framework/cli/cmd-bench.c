@@ -104,6 +104,7 @@ static int run(qsr_args *args)
         return qsr_command_misused(&qsr_cmd_bench, "--dead=%s: not a share between 0 and 1", qsr_args_value(args, "dead"));
     options.repeats = repeats;
     qsr_pool *pool;
+    if (scaling && threads == 1) return qsr_command_misused(&qsr_cmd_bench, "--scaling compares one thread with more: not with --threads 1");
     if (qsr_kernels_verify(&e) || qsr_pool_create(threads, &pool, &e)) return qsr_cli_report(&e);
     int code = run_on(pool, args, &options);
     qsr_pool_free(pool);

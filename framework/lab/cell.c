@@ -137,8 +137,8 @@ static qsr_status check_machine(const qsr_cell *c, const qsr_checkpoint_note *no
         return QSR_OK;
     }
     return qsr_fail(e, QSR_E_STATE,
-                    "%s was begun with instruction set %s, BLAS kernel %s and sae.screen %s; here they are %s, %s and %s, which might "
-                    "give other bytes: go on there, force it with --force, or begin anew with --rerun all",
+                    "%s was begun with instruction set %s, BLAS kernel %s and sae.screen %s; here they are %s, %s and %s, and a run "
+                    "has one of each: go on there, force it with --force, or begin anew with --rerun all",
                     c->spec->id, note->isa, note->kernel, note->screen, isa, blas.core, screen);
 }
 

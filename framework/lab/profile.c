@@ -29,8 +29,7 @@ void qsr_profile_put(qsr_profile *p, const qsr_learner *l, double step_seconds, 
     json_object_set_new(profile, "l0", qsr_json_real(l0));
     json_object_set_new(profile, "step_ms", qsr_json_real(1e3 * step));
     json_object_set_new(profile, "read_ms", qsr_json_real(1e3 * (read_seconds - p->read_seconds) / steps));
-    json_array_append_new(phases, phase_json("data", (data_seconds - p->data_seconds) / steps, 0,
-                                             (double)l->batch * (double)l->d_in * sizeof(float)));
+    json_array_append_new(phases, phase_json("data", (data_seconds - p->data_seconds) / steps, 0, 0)); /* waiting has no rate */
     for (int i = 0; i < QSR_PHASES; i++) {
         double seconds = (l->watch.seconds[i] - p->seconds[i]) / steps;
         if (i == QSR_PHASE_OTHER) seconds = rest; /* whatever no phase had */

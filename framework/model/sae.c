@@ -59,13 +59,20 @@ static bool integers_suit(size_t d_in)
     return qsr_screen_tiles_get(QSR_SCREEN_INT8) && d_in <= widest;
 }
 
-/* Whether the kind that is asked for can be had. */
-static qsr_status check_screen(qsr_screen_kind kind, const char *wanted, const qsr_sae *sae, qsr_error *e)
+qsr_status qsr_sae_check_screen(const char *wanted, qsr_error *e)
 {
-    if (!qsr_screen_tiles_get(kind))
-        return qsr_fail_option(e, QSR_E_OPTION, "sae.screen",
-                               "%s needs a processor and a compiler with %s, and QUASAR_ISA not to say otherwise: use auto", wanted,
-                               kind == QSR_SCREEN_INT8 ? "AVX512-VNNI" : "AVX512-BF16");
+    const bool int8 = strcmp(wanted, "int8") == 0, named = int8 || strcmp(wanted, "bf16") == 0;
+    if (!named || qsr_screen_tiles_get(int8 ? QSR_SCREEN_INT8 : QSR_SCREEN_BF16)) return QSR_OK;
+    return qsr_fail_option(e, QSR_E_OPTION, "sae.screen",
+                           "%s needs a processor and a compiler with %s, and QUASAR_ISA not to say otherwise: use auto", wanted,
+                           int8 ? "AVX512-VNNI" : "AVX512-BF16");
+}
+
+/* Whether the kind that is asked for can be had. */
+static qsr_status check_screen(const char *wanted, const qsr_sae *sae, qsr_error *e)
+{
+    qsr_status status = qsr_sae_check_screen(wanted, e);
+    if (status) return status;
     if (!keeps_few(&sae->rule[QSR_EVAL]))
         return qsr_fail_option(e, QSR_E_OPTION, "sae.screen", "%s is for activations that keep few latents, which %s does not say: use auto",
                                wanted, sae->activation->plugin->name);
@@ -85,7 +92,7 @@ static qsr_status resolve_screen(const char *wanted, qsr_sae *sae, qsr_error *e)
         if (integers_suit(d_in)) kind = QSR_SCREEN_INT8;
         if (!qsr_screen_tiles_get(kind) || !worth_it(sae, &sae->rule[QSR_EVAL])) return QSR_OK;
     }
-    qsr_status status = check_screen(kind, wanted, sae, e);
+    qsr_status status = check_screen(wanted, sae, e);
     return status ? status : qsr_sieve_create(kind == QSR_SCREEN_INT8, d_sae, d_in, &sae->sieve, e);
 }
 

@@ -56,6 +56,8 @@ void qsr_encoder_free(qsr_encoder *);
 
 /* Whether codes of this mode come from bounds, so that encoder->pre does not hold pre-activations after an encode. */
 bool qsr_sae_sifts(const qsr_sae *, uint32_t mode);
+/* Whether this machine has what a value of sae.screen asks for. */
+qsr_status qsr_sae_check_screen(const char *wanted, qsr_error *e);
 /* What sae.screen came to on this machine: "int8", "bf16" or "off". */
 const char *qsr_sae_screen_name(const qsr_sae *);
 

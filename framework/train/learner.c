@@ -158,9 +158,11 @@ qsr_status qsr_learner_check(const qsr_spec *spec, size_t d_in, const qsr_block 
     qsr_shape shape = {.struct_size = sizeof shape, .d_in = d_in, .d_sae = l.d_sae, .batch_rows = l.batch,
                        .dead_after = spec->train.dead_after};
     qsr_made *activation = NULL;
+    *ret_blame = NULL;
+    qsr_status status = qsr_sae_check_screen(spec->sae.screen, e);
+    if (status) return status;
     *ret_blame = &spec->activation;
-    qsr_status status =
-        qsr_made_create(spec->activation.plugin, &shape, spec->activation.values, spec->seed, NULL, &activation, e);
+    status = qsr_made_create(spec->activation.plugin, &shape, spec->activation.values, spec->seed, NULL, &activation, e);
     qsr_made_free(activation);
     if (status) return status;
     status = create_losses(&l, e);
