@@ -6,8 +6,7 @@
 #include "base/arena.h"
 #include "base/sizes.h"
 #include "math/blas.h"
-#include "math/pairs.h"
-#include "math/product.h"
+#include "math/kernel.h"
 #include "math/rows.h"
 
 /* Strips of rows are multiplied with what lies on or above the diagonal, panel by panel, and each panel's products are looked at while
@@ -260,7 +259,7 @@ qsr_status qsr_coherence_of(qsr_pool *pool, const float *w, size_t rows, size_t 
     job j = {.w = w,
              .rows = rows,
              .d = d,
-             .passes = qsr_pair_passes_get(),
+             .passes = qsr_kernels_get()->pairs,
              .packed = {.tiles = tiles, .d = d},
              .threads = qsr_pool_threads(pool)};
     j.height = tiles ? at_most(qsr_min_size(STRIP, STRIP_FLOATS / d), tiles->most_rows) : TILE;

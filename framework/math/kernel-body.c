@@ -96,10 +96,30 @@ static void adam_on_sphere(const qsr_adam_step *step, bool before, const float *
 #define TEXT_OF(x_) TEXT_OF_(x_)
 #define TABLE_OF_(x_) qsr_kernels_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
-#define PART_OF_(part_, x_) qsr_##part_##_kernels_##x_
+#define PART_OF_(part_, x_) qsr_##part_##_##x_
 #define PART_OF(part_, x_) PART_OF_(part_, x_)
-extern const qsr_sparse_kernels PART_OF(sparse, QSR_KERNELS);
-extern const qsr_quartet_kernels PART_OF(quartet, QSR_KERNELS);
+extern const qsr_sparse_kernels PART_OF(sparse_kernels, QSR_KERNELS);
+extern const qsr_quartet_kernels PART_OF(quartet_kernels, QSR_KERNELS);
+extern const qsr_select_passes PART_OF(select_passes, QSR_KERNELS);
+extern const qsr_shortlist_passes PART_OF(shortlist_passes, QSR_KERNELS);
+extern const qsr_prefix_passes PART_OF(prefix_passes, QSR_KERNELS);
+extern const qsr_pair_passes PART_OF(pair_passes, QSR_KERNELS);
+#if defined(__AVX2__)
+extern const qsr_tiles PART_OF(tiles, QSR_KERNELS);
+#define TILES &PART_OF(tiles, QSR_KERNELS)
+#else
+#define TILES NULL
+#endif
 extern const qsr_kernels TABLE_OF(QSR_KERNELS);
-const qsr_kernels TABLE_OF(QSR_KERNELS) = {
-    TEXT_OF(QSR_KERNELS), dot, axpy, &PART_OF(sparse, QSR_KERNELS), &PART_OF(quartet, QSR_KERNELS), adam, adam_on_sphere};
+const qsr_kernels TABLE_OF(QSR_KERNELS) = {.isa = TEXT_OF(QSR_KERNELS),
+                                           .dot = dot,
+                                           .axpy = axpy,
+                                           .sparse = &PART_OF(sparse_kernels, QSR_KERNELS),
+                                           .quartet = &PART_OF(quartet_kernels, QSR_KERNELS),
+                                           .select = &PART_OF(select_passes, QSR_KERNELS),
+                                           .shortlist = &PART_OF(shortlist_passes, QSR_KERNELS),
+                                           .prefix = &PART_OF(prefix_passes, QSR_KERNELS),
+                                           .pairs = &PART_OF(pair_passes, QSR_KERNELS),
+                                           .tiles = TILES,
+                                           .adam = adam,
+                                           .adam_on_sphere = adam_on_sphere};

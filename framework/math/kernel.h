@@ -5,7 +5,12 @@
  * latent-major, [d_sae][d], and an entry e of a code means (latent[e], value[e]). */
 #ifndef QSR_MATH_KERNEL_H
 #define QSR_MATH_KERNEL_H
+#include "math/pairs.h"
+#include "math/prefix.h"
+#include "math/product.h"
 #include "math/quartet.h"
+#include "math/select.h"
+#include "math/shortlist.h"
 #include "math/sparse.h"
 
 /* Adam with bias correction; see train/adam.h for the formulae. */
@@ -23,6 +28,11 @@ typedef struct {
     void (*axpy)(float alpha, const float *x, float *y, size_t d);
     const qsr_sparse_kernels *sparse; /* of the same instruction set, as the next */
     const qsr_quartet_kernels *quartet;
+    const qsr_select_passes *select;
+    const qsr_shortlist_passes *shortlist;
+    const qsr_prefix_passes *prefix;
+    const qsr_pair_passes *pairs;
+    const qsr_tiles *tiles; /* NULL: none, OpenBLAS is used */
     /* w -= rate1 * m / (sqrt(v * rate2) + eps) after m and v took up clip * g */
     void (*adam)(const qsr_adam_step *, const float *g, float *w, float *m, float *v, size_t d);
     /* The same for a row w of the decoder with g less its component along w; w is set to unit norm before or after. A row of

@@ -130,9 +130,7 @@ static void add_nearest(const qsr_pair_block *b, qsr_pair_sums *sums, qsr_pair_b
     add_block(b, sums, true, row, column_cosine, column_other);
 }
 
-#define TEXT_OF_(x_) #x_
-#define TEXT_OF(x_) TEXT_OF_(x_)
 #define TABLE_OF_(x_) qsr_pair_passes_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
 extern const qsr_pair_passes TABLE_OF(QSR_KERNELS);
-const qsr_pair_passes TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), COLUMNS, add, add_nearest};
+const qsr_pair_passes TABLE_OF(QSR_KERNELS) = {COLUMNS, add, add_nearest};

@@ -5,21 +5,11 @@
 
 #include "math/kernel.h"
 
-extern const qsr_pair_passes qsr_pair_passes_portable, qsr_pair_passes_avx2, qsr_pair_passes_avx512;
-
 const qsr_pair_passes *qsr_pair_passes_named(const char *isa)
 {
-    if (!qsr_kernels_named(isa)) return NULL;
-#if defined(QSR_HAVE_AVX2)
-    if (strcmp(isa, "avx2") == 0) return &qsr_pair_passes_avx2;
-#endif
-#if defined(QSR_HAVE_AVX512)
-    if (strcmp(isa, "avx512") == 0) return &qsr_pair_passes_avx512;
-#endif
-    return &qsr_pair_passes_portable;
+    const qsr_kernels *set = qsr_kernels_named(isa);
+    return set ? set->pairs : NULL;
 }
-
-const qsr_pair_passes *qsr_pair_passes_get(void) { return qsr_pair_passes_named(qsr_kernels_get()->isa); }
 
 void qsr_pair_sums_begin(qsr_pair_sums *s)
 {

@@ -35,7 +35,6 @@ void qsr_pair_best_begin(qsr_pair_best *);
 
 /* The passes of one instruction set (pairs-body.c). */
 typedef struct {
-    const char *isa;
     size_t columns;
     /* Adds a block to the sums. */
     void (*add)(const qsr_pair_block *, qsr_pair_sums *);
@@ -44,7 +43,6 @@ typedef struct {
     void (*add_nearest)(const qsr_pair_block *, qsr_pair_sums *, qsr_pair_best *row, double *column_cosine,
                         int64_t *column_other);
 } qsr_pair_passes;
-/* The passes that go with qsr_kernels_get, or with the set of that name; NULL: not built, or not on this processor. */
-const qsr_pair_passes *qsr_pair_passes_get(void);
+/* NULL: not built, or not on this processor. */
 const qsr_pair_passes *qsr_pair_passes_named(const char *isa);
 #endif

@@ -267,9 +267,7 @@ static size_t between(const float *length, size_t n, float low, float high, uint
     return count;
 }
 
-#define TEXT_OF_(x_) #x_
-#define TEXT_OF(x_) TEXT_OF_(x_)
 #define TABLE_OF_(x_) qsr_prefix_passes_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
 extern const qsr_prefix_passes TABLE_OF(QSR_KERNELS);
-const qsr_prefix_passes TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), list, measure, sum, between, keep};
+const qsr_prefix_passes TABLE_OF(QSR_KERNELS) = {list, measure, sum, between, keep};

@@ -13,18 +13,10 @@
  * definition's by rounding alone, since it is summed in another order. Where that could matter (a decision closer than the worst
  * rounding error), and where anything else is out of the ordinary, the row is sorted after all. */
 
-extern const qsr_prefix_passes qsr_prefix_passes_portable, qsr_prefix_passes_avx2, qsr_prefix_passes_avx512;
-
 const qsr_prefix_passes *qsr_prefix_passes_named(const char *isa)
 {
-    if (!qsr_kernels_named(isa)) return NULL;
-#if defined(QSR_HAVE_AVX2)
-    if (strcmp(isa, "avx2") == 0) return &qsr_prefix_passes_avx2;
-#endif
-#if defined(QSR_HAVE_AVX512)
-    if (strcmp(isa, "avx512") == 0) return &qsr_prefix_passes_avx512;
-#endif
-    return &qsr_prefix_passes_portable;
+    const qsr_kernels *set = qsr_kernels_named(isa);
+    return set ? set->prefix : NULL;
 }
 
 /* An entry to be sorted. Keys are the bits of s, which order like s. */
@@ -275,6 +267,6 @@ size_t qsr_prefix_with(const qsr_prefix_passes *passes, const float *v, const fl
 size_t qsr_prefix(const float *v, const float *weight, size_t n, double target, float *guess, void *scratch,
                   uint32_t *index, float *value)
 {
-    return qsr_prefix_with(qsr_prefix_passes_named(qsr_kernels_get()->isa), v, weight, n, target, guess, scratch, index,
+    return qsr_prefix_with(qsr_kernels_get()->prefix, v, weight, n, target, guess, scratch, index,
                            value);
 }

@@ -20,7 +20,6 @@ size_t qsr_prefix_scratch(size_t n);
 /* The passes of one instruction set (prefix-body.c). A length is |v * weight| rounded to float, which orders entries as s does, except
  * that different s can have one length. */
 typedef struct {
-    const char *isa;
     /* Lists the positive v[0..n) whose length is not below `least`, ascending: index, v, length and weight of each, room for n
      * everywhere. */
     size_t (*list)(const float *v, const float *weight, size_t n, float least, uint32_t *index, float *value, float *length,

@@ -152,9 +152,7 @@ static void entries(const float *w, size_t d, const uint32_t *latent, size_t n, 
     }
 }
 
-#define TEXT_OF_(x_) #x_
-#define TEXT_OF(x_) TEXT_OF_(x_)
 #define TABLE_OF_(x_) qsr_tiles_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
 extern const qsr_tiles TABLE_OF(QSR_KERNELS);
-const qsr_tiles TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), MOST_ROWS, LANES, tile, transpose, entries};
+const qsr_tiles TABLE_OF(QSR_KERNELS) = {MOST_ROWS, LANES, tile, transpose, entries};

@@ -8,21 +8,13 @@
 #include "math/kernel.h"
 
 enum { MOST_LANES = 16, MOST_ROWS = 14 }; /* of any instruction set */
-extern const qsr_tiles qsr_tiles_avx2, qsr_tiles_avx512;
-
 const qsr_tiles *qsr_tiles_named(const char *isa)
 {
-    if (!qsr_kernels_named(isa)) return NULL;
-#if defined(QSR_HAVE_AVX2)
-    if (strcmp(isa, "avx2") == 0) return &qsr_tiles_avx2;
-#endif
-#if defined(QSR_HAVE_AVX512)
-    if (strcmp(isa, "avx512") == 0) return &qsr_tiles_avx512;
-#endif
-    return NULL;
+    const qsr_kernels *set = qsr_kernels_named(isa);
+    return set ? set->tiles : NULL;
 }
 
-const qsr_tiles *qsr_tiles_get(void) { return qsr_tiles_named(qsr_kernels_get()->isa); }
+const qsr_tiles *qsr_tiles_get(void) { return qsr_kernels_get()->tiles; }
 
 /* ---- packed latents ---------------------------------------------------------------------------------------------- */
 

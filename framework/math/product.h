@@ -11,7 +11,6 @@
 
 /* The inner loops of one instruction set (product-body.c). */
 typedef struct {
-    const char *isa;
     size_t most_rows, lanes; /* rows of a tile at most; a tile is 2 * lanes latents wide */
     /* c[rows][2 * lanes], row length ld, = (first ? 0 : c) + a b (+ bias[2 * lanes] unless NULL); a is [depth][rows], b is
      * [depth][2 * lanes]. rows is 1 .. most_rows. */

@@ -192,9 +192,7 @@ static size_t above(const float *v, const float *threshold, float scalar, size_t
     return above_some(v, threshold, scalar, n / LANES * LANES, n, count, index, value);
 }
 
-#define TEXT_OF_(x_) #x_
-#define TEXT_OF(x_) TEXT_OF_(x_)
 #define TABLE_OF_(x_) qsr_select_passes_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
 extern const qsr_select_passes TABLE_OF(QSR_KERNELS);
-const qsr_select_passes TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), maxima, count, largest, reaching, above};
+const qsr_select_passes TABLE_OF(QSR_KERNELS) = {maxima, count, largest, reaching, above};

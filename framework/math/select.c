@@ -1,6 +1,7 @@
 #include "math/select.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "math/kernel.h"
@@ -80,51 +81,13 @@ static size_t select_any(const float *v, size_t n, size_t k, uint32_t *index)
 
 enum { LANES = QSR_SELECT_LANES, MOST_CANDIDATES = 2048, MOST_GROUPS = 2048 };
 
-extern const qsr_select_passes qsr_select_passes_portable, qsr_select_passes_avx2, qsr_select_passes_avx512;
-
 const qsr_select_passes *qsr_select_passes_named(const char *isa)
 {
-    if (!qsr_kernels_named(isa)) return NULL;
-#if defined(QSR_HAVE_AVX2)
-    if (strcmp(isa, "avx2") == 0) return &qsr_select_passes_avx2;
-#endif
-#if defined(QSR_HAVE_AVX512)
-    if (strcmp(isa, "avx512") == 0) return &qsr_select_passes_avx512;
-#endif
-    return &qsr_select_passes_portable;
+    const qsr_kernels *set = qsr_kernels_named(isa);
+    return set ? set->select : NULL;
 }
 
-static const qsr_select_passes *passes(void) { return qsr_select_passes_named(qsr_kernels_get()->isa); }
-
-static uint64_t key_of(float v, uint32_t i) { return (uint64_t)bits_of(v) << 32 | (UINT32_MAX - i); }
-
-/* The k-th largest (k counts from 1) of distinct keys: quickselect, in place. */
-static uint64_t kth_key(uint64_t *key, size_t n, size_t k)
-{
-    size_t low = 0, high = n - 1, want = k - 1;
-    while (low < high) {
-        uint64_t a = key[low], b = key[low + (high - low) / 2], c = key[high];
-        uint64_t pivot = a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b); /* the median of three */
-        size_t i = low, j = high;
-        while (i <= j) {
-            while (key[i] > pivot) i++;
-            while (key[j] < pivot) j--;
-            if (i > j) break;
-            uint64_t swap = key[i];
-            key[i++] = key[j];
-            key[j] = swap;
-            if (j == 0) break;
-            j--;
-        }
-        if (want <= j && j < high)
-            high = j;
-        else if (want >= i)
-            low = i;
-        else
-            return key[want];
-    }
-    return key[want];
-}
+static const qsr_select_passes *passes(void) { return qsr_kernels_get()->select; }
 
 /* Halves the bits between a bound that enough reach and one that too few do. Most rows have the two within a factor of 2 or 4; rows of
  * any range take some forty counts at most. */
@@ -168,18 +131,18 @@ size_t qsr_select_above(const float *v, const float *threshold, float scalar, si
     return passes()->above(v, threshold, scalar, n, index, value);
 }
 
-/* The k largest of n <= MOST_CANDIDATES values, at[0..n) being their indices (NULL: 0 .. n - 1). */
+/* The k largest of a few values, at[0..n) being their indices (NULL: 0 .. n - 1): what exceeds a bound that k reach, and as many of those
+ * equal to it as are missing. */
 static size_t select_few(const float *v, const uint32_t *at, size_t n, size_t k, uint32_t *index)
 {
-    uint64_t key[MOST_CANDIDATES];
-    size_t positive = 0, count = 0;
-    for (size_t i = 0; i < n; i++) {
-        key[positive] = key_of(v[i], (uint32_t)i);
-        positive += v[i] > 0;
+    float least = qsr_select_bound_near(v, n, k, k);
+    size_t ties = least > 0 ? k - qsr_select_count(v, n, qsr_select_float(bits_of(least) + 1)) : 0, count = 0;
+    for (size_t i = 0; i < n && count < k; i++) {
+        bool tie = ties > 0 && v[i] == least;
+        index[count] = at ? at[i] : (uint32_t)i;
+        count += v[i] > least || tie;
+        ties -= tie;
     }
-    uint64_t threshold = positive > k ? kth_key(key, positive, k) : 0;
-    for (size_t i = 0; i < n; i++)
-        if (v[i] > 0 && key_of(v[i], (uint32_t)i) >= threshold) index[count++] = at ? at[i] : (uint32_t)i;
     return count;
 }
 

@@ -36,7 +36,6 @@ size_t qsr_select_above(const float *v, const float *threshold, float scalar, si
 /* The passes of one instruction set (select-body.c). */
 enum { QSR_SELECT_LANES = 16 };
 typedef struct {
-    const char *isa;
     /* out[g] = the largest of v - factor * slack over group g, or 0: groups are the 16 lanes of per_group vectors each. Returns how
      * many groups fit into n. */
     size_t (*maxima)(const float *v, const float *slack, float factor, size_t n, size_t per_group, float *out);

@@ -23,9 +23,7 @@ static void gather(const qsr_places *p, const float *v, float *out)
 }
 #endif
 
-#define TEXT_OF_(x_) #x_
-#define TEXT_OF(x_) TEXT_OF_(x_)
 #define TABLE_OF_(x_) qsr_shortlist_passes_##x_
 #define TABLE_OF(x_) TABLE_OF_(x_)
 extern const qsr_shortlist_passes TABLE_OF(QSR_KERNELS);
-const qsr_shortlist_passes TABLE_OF(QSR_KERNELS) = {TEXT_OF(QSR_KERNELS), gather};
+const qsr_shortlist_passes TABLE_OF(QSR_KERNELS) = {gather};

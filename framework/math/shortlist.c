@@ -11,21 +11,11 @@ size_t qsr_shortlist_least(size_t k) { return k + k / 8 + 32; }
 
 size_t qsr_shortlist_room(size_t k) { return qsr_shortlist_least(k) + k / 8 + 16; }
 
-extern const qsr_shortlist_passes qsr_shortlist_passes_portable, qsr_shortlist_passes_avx2, qsr_shortlist_passes_avx512;
-
 const qsr_shortlist_passes *qsr_shortlist_passes_named(const char *isa)
 {
-    if (!qsr_kernels_named(isa)) return NULL;
-#if defined(QSR_HAVE_AVX2)
-    if (strcmp(isa, "avx2") == 0) return &qsr_shortlist_passes_avx2;
-#endif
-#if defined(QSR_HAVE_AVX512)
-    if (strcmp(isa, "avx512") == 0) return &qsr_shortlist_passes_avx512;
-#endif
-    return &qsr_shortlist_passes_portable;
+    const qsr_kernels *set = qsr_kernels_named(isa);
+    return set ? set->shortlist : NULL;
 }
-
-static const qsr_shortlist_passes *passes(void) { return qsr_shortlist_passes_named(qsr_kernels_get()->isa); }
 
 /* ---- places ------------------------------------------------------------------------------------------------------ */
 
@@ -56,7 +46,7 @@ void qsr_places_free(qsr_places *p)
     *p = (qsr_places){0};
 }
 
-void qsr_places_gather(const qsr_places *p, const float *v, float *out) { passes()->gather(p, v, out); }
+void qsr_places_gather(const qsr_places *p, const float *v, float *out) { qsr_kernels_get()->shortlist->gather(p, v, out); }
 
 /* ---- taking a head ----------------------------------------------------------------------------------------------- */
 
@@ -103,36 +93,4 @@ size_t qsr_shortlist_take(const float *v, size_t n, size_t least, size_t room, f
     if (!(bound > 0)) return take_exactly(v, n, least, guess, index, value);
     *guess = bound;
     return qsr_select_reaching(v, n, bound, room + QSR_SELECT_LANES, index, value);
-}
-
-/* ---- choosing ---------------------------------------------------------------------------------------------------- */
-
-/* The k-th largest of at least k positive values: positive floats order like their bits, so a bit is settled by a count. */
-static uint32_t kth_by_counting(const float *v, size_t n, size_t k)
-{
-    uint32_t low = 1, high = 0x7f800001; /* the smallest positive number; what follows infinity */
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (qsr_select_count(v, n, qsr_select_float(middle)) >= k)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-size_t qsr_shortlist_choose(const float *v, size_t n, size_t k, uint32_t *index)
-{
-    bool some = k > 0 && qsr_select_count(v, n, FLT_TRUE_MIN) > k;
-    uint32_t cut = some ? kth_by_counting(v, n, k) : 0;
-    float least = qsr_select_float(cut);
-    size_t ties = some ? k : 0, count = 0;
-    if (some && cut < 0x7f800000) ties -= qsr_select_count(v, n, qsr_select_float(cut + 1));
-    for (size_t i = 0; i < n && count < k; i++) {
-        bool tie = ties > 0 && v[i] == least;
-        index[count] = (uint32_t)i;
-        count += v[i] > least || tie;
-        ties -= tie;
-    }
-    return count;
 }

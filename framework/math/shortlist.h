@@ -31,12 +31,8 @@ void qsr_places_gather(const qsr_places *, const float *v, float *out);
 size_t qsr_shortlist_take(const float *v, size_t n, size_t least, size_t room, float *guess, uint32_t *index, float *value,
                           bool *ret_all);
 
-/* Exactly qsr_select_largest, which is slower where k is not much smaller than n. n is below 2^31. */
-size_t qsr_shortlist_choose(const float *v, size_t n, size_t k, uint32_t *index);
-
 /* The passes of one instruction set (shortlist-body.c). */
 typedef struct {
-    const char *isa;
     void (*gather)(const qsr_places *, const float *v, float *out); /* qsr_places_gather */
 } qsr_shortlist_passes;
 /* NULL: not built, or not on this processor. */

@@ -67,7 +67,7 @@ typedef struct {
 /* Row r is the k largest of values[0..n), which belong to latents[0..n). */
 static void place_row(kept_code *c, size_t r, const uint32_t *latents, const float *values, size_t n)
 {
-    size_t count = qsr_shortlist_choose(values, n, c->k, c->index);
+    size_t count = qsr_select_largest(values, n, c->k, c->index);
     for (size_t i = 0; i < count; i++) {
         c->code->latent[r * c->k + i] = latents[c->index[i]];
         c->code->value[r * c->k + i] = values[c->index[i]];

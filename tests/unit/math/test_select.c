@@ -8,7 +8,7 @@
 
 enum { MOST = 5000, KINDS = 11 };
 static float v[MOST];
-static uint32_t got[MOST], want[MOST];
+static uint32_t got[MOST + 1], want[MOST];
 
 static int larger(const void *a, const void *b)
 {
@@ -36,9 +36,11 @@ static size_t by_sorting(size_t n, size_t k)
 
 static void compare(size_t n, size_t k)
 {
+    memset(got, 0xee, sizeof got);
     size_t expected = by_sorting(n, k), found = qsr_select_largest(v, n, k, got);
     assert_int_equal(found, expected);
     assert_memory_equal(got, want, expected * sizeof *want);
+    assert_int_equal(got[k < MOST ? k : MOST], 0xeeeeeeee); /* k places are enough */
 }
 
 static void fill(int kind, size_t n, uint64_t seed)
@@ -87,7 +89,8 @@ static void fill(int kind, size_t n, uint64_t seed)
 static void equals_a_full_sort(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {0, 1, 15, 16, 17, 100, 512, 2048, 4999}, ks[] = {0, 1, 2, 16, 31, 64, 200, 1000, 6000};
+    static const size_t sizes[] = {0, 1, 15, 16, 17, 100, 300, 501, 512, 2048, 4999},
+                        ks[] = {0, 1, 2, 16, 31, 64, 200, 300, 384, 1000, 6000};
     for (int kind = 0; kind < KINDS; kind++)
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
             fill(kind, sizes[s], (uint64_t)kind * 100 + s);

@@ -1,5 +1,4 @@
-/* shortlist: a head of the order by value, then index, has no gaps and fits its room; choosing is qsr_select_largest; every instruction
- * set counts and gathers alike. */
+/* shortlist: a head of the order by value, then index, has no gaps and fits its room; every instruction set gathers alike. */
 #include "../unit.h"
 
 #include <float.h>
@@ -67,22 +66,6 @@ static void guesses_do_not_show(void **state)
     }
 }
 
-static void choosing_is_selecting(void **state)
-{
-    (void)state;
-    static const size_t sizes[] = {0, 1, 15, 16, 17, 300, 501, 4999}, ks[] = {0, 1, 2, 31, 200, 384, 300, 6000};
-    for (int kind = 0; kind < KINDS; kind++)
-        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-            for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
-                fill(kind, sizes[s], (uint64_t)kind * 100 + s);
-                size_t expected = qsr_select_largest(v, sizes[s], ks[i], want);
-                memset(got, 0xee, sizeof got);
-                assert_int_equal(qsr_shortlist_choose(v, sizes[s], ks[i], got), expected);
-                assert_memory_equal(got, want, expected * sizeof *got);
-                assert_int_equal(got[ks[i] < MOST ? ks[i] : MOST], 0xeeeeeeee); /* k places are enough */
-            }
-}
-
 static void passes_agree(void **state)
 {
     (void)state;
@@ -114,7 +97,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_head_has_no_gaps),
         cmocka_unit_test(guesses_do_not_show),
-        cmocka_unit_test(choosing_is_selecting),
         cmocka_unit_test(passes_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
