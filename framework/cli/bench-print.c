@@ -31,14 +31,15 @@ static void print_screening(const qsr_bench *b)
 {
     const qsr_sift_count *c = &b->sifted;
     const double rows = (double)c->rows;
+    const bool integers = strcmp(b->screen, "int8") == 0;
     if (!c->rows) {
         printf("not screened (sae.screen)\n");
         return;
     }
     printf("screened by %s: of a row ", b->screen);
-    if (strcmp(b->screen, "int8") == 0) printf("%.1f latents bound again in bfloat16, ", (double)c->bounds / rows);
+    if (integers) printf("%.1f latents bound again in bfloat16, ", (double)c->bounds / rows);
     printf("%.1f pre-activations computed; of %llu rows ", (double)c->pairs / rows, (unsigned long long)c->rows);
-    if (strcmp(b->screen, "int8") == 0) printf("%llu had the product in bfloat16, ", (unsigned long long)c->bf16);
+    if (integers) printf("%llu had the product in bfloat16, ", (unsigned long long)c->bf16);
     printf("%llu the full one; encode's GFLOP/s are of rounded numbers\n", (unsigned long long)c->full);
 }
 

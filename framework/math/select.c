@@ -54,14 +54,6 @@ static uint32_t kth_bits(const float *v, size_t n, size_t k, size_t *ret_ties)
     return prefix;
 }
 
-float qsr_select_cut(const float *v, size_t n, size_t k)
-{
-    size_t positive = 0, ties;
-    for (size_t i = 0; i < n; i++) positive += v[i] > 0;
-    if (positive < k) return 0;
-    return qsr_select_float(kth_bits(v, n, k, &ties));
-}
-
 static size_t select_any(const float *v, size_t n, size_t k, uint32_t *index)
 {
     size_t positive = 0;
@@ -105,6 +97,24 @@ float qsr_select_bound_near(const float *v, size_t n, size_t k, size_t most)
         else few = bits, step = step < LONGEST_STEP ? 2 * step : step;
     }
     return qsr_select_float(enough);
+}
+
+/* Of a few values: the least of those that reach a bound that k reach. */
+static float cut_few(const float *v, size_t n, size_t k)
+{
+    float bound = qsr_select_bound_near(v, n, k, k), least = INFINITY;
+    for (size_t i = 0; i < n; i++)
+        if (v[i] >= bound && v[i] < least) least = v[i];
+    return bound > 0 ? least : 0;
+}
+
+float qsr_select_cut(const float *v, size_t n, size_t k)
+{
+    size_t positive = 0, ties;
+    if (n <= MOST_CANDIDATES) return cut_few(v, n, k);
+    for (size_t i = 0; i < n; i++) positive += v[i] > 0;
+    if (positive < k) return 0;
+    return qsr_select_float(kth_bits(v, n, k, &ties));
 }
 
 /* At least k elements are >= the k-th largest of group maxima, so it bounds the k-th largest element from below. */

@@ -69,9 +69,7 @@ static void prefetch_weights(const sift_run *run, const uint32_t *latent, size_t
     for (size_t i = 0; i < n; i++) prefetch(run->s->p->w_enc + latent[i] * d, d * sizeof(float));
 }
 
-/* What U must reach where at least k values or lower bounds reach `bound`: the k-th value is at least bound - 2 a, and values within the
- * band below it are asked for too. No positive bound: whatever may be positive. */
-static float least_upper(float bound, float a) { return (bound > 0 ? bound * (1 - 4 * QSR_CHOOSE_BAND) : 0) - 4 * a; }
+float qsr_sift_least(float bound, float a) { return (bound > 0 ? bound * (1 - 4 * QSR_CHOOSE_BAND) : 0) - 4 * a; }
 
 /* ---- the stages of a row ----------------------------------------------------------------------------------------- */
 
@@ -103,7 +101,7 @@ static bool find_largest(const sift_run *run, candidate_list *c)
     const float *upper = s->upper + c->row * n;
     float bound = b->groups ? qsr_select_bound_near(b->most + c->row * b->groups, b->groups, k, k + k / 8)
                             : qsr_select_bound(upper, b->m, 2 * b->scale[c->row], n, k);
-    c->open = qsr_select_reaching(upper, n, least_upper(bound, b->a), ROOM, c->open_latent, c->upper);
+    c->open = qsr_select_reaching(upper, n, qsr_sift_least(bound, b->a), ROOM, c->open_latent, c->upper);
     if (c->open > ROOM || k > qsr_sift_most(n)) return false;
     guess_largest(run, c);
     if (c->sure > qsr_sift_most(n)) return false; /* crowds of equal ones */
@@ -162,16 +160,11 @@ static void find(const sift_run *run, size_t row, candidate_list *c)
 static void settle_sure(const sift_run *run, candidate_list *c)
 {
     qsr_sifting *s = run->s;
-    if (run->rule->k) {
-        qsr_product_entries(s->product, c->sure_latent, c->sure, run->x + c->row * s->p->d_in, bias_of(s), c->value);
-        float bound = qsr_select_bound_near(c->value, c->sure, run->rule->k, run->rule->k), least = INFINITY;
-        for (size_t i = 0; i < c->sure; i++)
-            if (c->value[i] >= bound && c->value[i] < least) least = c->value[i];
-        bound = bound > 0 ? least : 0;
-        c->least = least_upper(bound, run->bounds.a);
-        narrow(run, c, run->bounds.a);
-        s->count.pairs += c->sure;
-    }
+    if (!run->rule->k) return;
+    qsr_product_entries(s->product, c->sure_latent, c->sure, run->x + c->row * s->p->d_in, bias_of(s), c->value);
+    s->count.pairs += c->sure;
+    c->least = qsr_sift_least(qsr_select_cut(c->value, c->sure, run->rule->k), run->bounds.a);
+    narrow(run, c, run->bounds.a);
 }
 
 /* ---- between the stages ------------------------------------------------------------------------------------------ */

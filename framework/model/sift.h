@@ -34,6 +34,10 @@ typedef struct {
 /* Candidates of a row, on average, beyond which a full product costs less. */
 size_t qsr_sift_most(size_t d_sae);
 
+/* What U must reach where at least k values or lower bounds reach `bound`, a as in math/screen: the k-th value is at least bound - 2 a, and
+ * values within the band below it are asked for too. No positive bound: whatever may be positive. */
+float qsr_sift_least(float bound, float a);
+
 /* The rows of `code` (row_begin, latent, value) by "k largest positive of a row" as in qsr_choose_rows. */
 void qsr_sift_largest(qsr_sifting *, size_t k, qsr_code *code);
 /* The latents of each row whose bound, as `value`, reaches `floor`, with the lower bound as plane[0]: what may be among the largest of a

@@ -51,15 +51,6 @@ static void take_part(part *p)
     }
 }
 
-/* Calls `visit`, which is meant to be inlined, with every entry of a part, in order of row and latent. */
-typedef void (*entry_visitor)(void *arg, const part *, size_t row, size_t entry);
-
-static inline __attribute__((always_inline)) void walk(const part *p, entry_visitor visit, void *arg)
-{
-    for (size_t r = 0; r < p->rows; r++)
-        for (size_t e = p->from[r]; e < p->to[r]; e++) visit(arg, p, r, e);
-}
-
 static void sum_entry(const part *p, size_t e)
 {
     const qsr_use_stream *s = p->stream;
@@ -115,16 +106,16 @@ struct lists {
     float *value, *d_pre;
 };
 
-static void count_entry(void *arg, const part *p, size_t row, size_t e)
+static void count_entries(struct lists *l, const part *p)
 {
-    struct lists *l = arg;
-    (void)row;
-    l->at[p->stream->code->latent[e] - p->begin + 1]++;
+    for (size_t r = 0; r < p->rows; r++)
+        for (size_t e = p->from[r]; e < p->to[r]; e++) l->at[p->stream->code->latent[e] - p->begin + 1]++;
+    for (size_t j = 0; j < PANEL; j++) l->at[j + 1] += l->at[j];
+    memcpy(l->next, l->at, sizeof l->next);
 }
 
-static void place_entry(void *arg, const part *p, size_t row, size_t e)
+static void place_entry(struct lists *l, const part *p, size_t row, size_t e)
 {
-    struct lists *l = arg;
     size_t item = l->next[p->stream->code->latent[e] - p->begin]++;
     l->row[item] = (uint32_t)row;
     l->value[item] = p->stream->code->value[e];
@@ -151,12 +142,11 @@ static bool add_latents(const part *p)
     size_t d = p->g->d_in, latents = p->end - p->begin;
     bool ok = l.row && l.value && l.d_pre;
     if (ok) {
-        walk(p, count_entry, &l);
-        for (size_t j = 0; j < PANEL; j++) l.at[j + 1] += l.at[j];
+        count_entries(&l, p);
         for (size_t j = 0; j < latents; j++)
             if (l.at[j] < l.at[j + 1]) use_rows(p->g, p->begin + j);
-        memcpy(l.next, l.at, sizeof l.next);
-        walk(p, place_entry, &l);
+        for (size_t r = 0; r < p->rows; r++)
+            for (size_t e = p->from[r]; e < p->to[r]; e++) place_entry(&l, p, r, e);
         add_lists(&l, latents, l.value, outputs_of(p), d, p->g->w_dec + p->begin * d);
         if (p->stream->d_pre) add_lists(&l, latents, l.d_pre, inputs_of(p), d, p->g->w_enc + p->begin * d);
     }

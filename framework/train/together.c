@@ -14,12 +14,6 @@ static size_t entries_of(const qsr_code *code) { return code->row_begin[code->ro
 
 /* ---- candidates -------------------------------------------------------------------------------------------------- */
 
-/* What U must reach where `limit` lower bounds reach `bound`; see least_upper in model/sift.c. */
-static float least_upper(const qsr_pruning *p, float bound)
-{
-    return (bound > 0 ? bound * (1 - 4 * QSR_CHOOSE_BAND) : 0) - 4 * p->a;
-}
-
 /* The limit-th largest lower bound of all stored, or 0 when fewer are positive. */
 static qsr_status cut_of(const qsr_pruning *p, float *ret, qsr_error *e)
 {
@@ -76,7 +70,7 @@ qsr_status qsr_together_tighten(qsr_pruning *p, qsr_error *e)
     float bound;
     qsr_status status = cut_of(p, &bound, e);
     if (status) return status;
-    float floor = least_upper(p, bound);
+    float floor = qsr_sift_least(bound, p->a);
     if (floor > p->floor) p->floor = floor;
     drop_all_below(p);
     return QSR_OK;
@@ -237,13 +231,13 @@ qsr_status qsr_together_decide(qsr_pruning *p, qsr_error *e)
     float bound, cut;
     qsr_status status = cut_of(p, &bound, e);
     if (status) return status;
-    float least = least_upper(p, bound);
+    float least = qsr_sift_least(bound, p->a);
     if (least > p->floor) p->floor = least;
     drop_all_below(p);
     qsr_pool_run(l->pool, l->n_blocks, 1, value_task, l);
     status = cut_of(p, &cut, e);
     if (status) return status;
-    if (p->guessed && least_upper(p, cut) < p->guess) return QSR_END;
+    if (p->guessed && qsr_sift_least(cut, p->a) < p->guess) return QSR_END;
     if (cut > 0)
         keep_largest(l, cut, p->limit);
     else

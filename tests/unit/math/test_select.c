@@ -41,6 +41,9 @@ static void compare(size_t n, size_t k)
     assert_int_equal(found, expected);
     assert_memory_equal(got, want, expected * sizeof *want);
     assert_int_equal(got[k < MOST ? k : MOST], 0xeeeeeeee); /* k places are enough */
+    float cut = expected == k && k > 0 ? INFINITY : 0;
+    for (size_t i = 0; i < expected && cut > 0; i++) cut = v[want[i]] < cut ? v[want[i]] : cut;
+    if (k > 0) assert_true(qsr_select_cut(v, n, k) == cut);
 }
 
 static void fill(int kind, size_t n, uint64_t seed)
@@ -248,6 +251,7 @@ static void bounds_near_of_wide_ranges(void **state)
                 beyond += rows[r][i] > bound;
             }
             assert_true(bound > 0 && bound <= rows[r][k - 1]);
+            assert_true(qsr_select_cut(rows[r], 4, k) == rows[r][k - 1]);
             assert_true(reach == k || beyond < k);
         }
 }
