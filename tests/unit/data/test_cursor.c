@@ -1,35 +1,6 @@
 /* The order of training rows: every row once per epoch, whole units in windows, permutations that are functions of seed, epoch and
  * window, and any position to go on from. Column 0 of the rows is their index (tests/fixtures/datasets/counted.c). */
-#include "../unit.h"
-
-#include "../bench.h"
-#include "base/arena.h"
-
-typedef struct {
-    qsr_spec *spec;
-    qsr_dataset data;
-    qsr_cursor *cursor;
-} stream;
-
-static stream *open_stream(const char *dataset, int eval)
-{
-    stream *s = calloc(1, sizeof *s);
-    s->spec = bench_spec("name: rows\ndataset: {plugin: counted, d_in: 2, %s}\nactivation: {plugin: topk, k: 1}\n"
-                         "sae: {d_sae: 8}\ntrain: {tokens: 100, batch: 10}\neval: {tokens: %d}\n",
-                         dataset, eval);
-    qsr_error e = {0};
-    if (qsr_dataset_open(s->spec, bench_pool(2), &s->data, &e)) fail_msg("%s", e.text);
-    if (qsr_cursor_create(&s->data, &s->spec->data, &s->cursor, &e)) fail_msg("%s", e.text);
-    return s;
-}
-
-static void close_stream(stream *s)
-{
-    qsr_cursor_free(s->cursor);
-    qsr_dataset_close(&s->data);
-    qsr_spec_free(s->spec);
-    free(s);
-}
+#include "counted-stream.h"
 
 /* The indices of the next n rows, read `piece` at a time. */
 static uint64_t *take(stream *s, size_t n, size_t piece)

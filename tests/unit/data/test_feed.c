@@ -2,15 +2,13 @@
  * work; an error waits for its place; nobody is left behind when the feed is given up; where the system refuses a thread or memory, rows are
  * read in turn. Column 0 of the rows is their index
  * (tests/fixtures/datasets/counted.c). */
-#include "../unit.h"
+#include "counted-stream.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
 
-#include "../bench.h"
-#include "base/arena.h"
 #include "base/clock.h"
 #include "data/feed.h"
 
@@ -34,34 +32,16 @@ void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
     return __real_aligned_alloc(alignment, bytes);
 }
 
-typedef struct {
-    qsr_spec *spec;
-    qsr_dataset data;
-    qsr_cursor *cursor;
-    qsr_plugin plugin; /* counted, or counted that says it computes */
-} stream;
-
-static stream *open_stream(const char *dataset, int eval, unsigned threads, bool computes)
+/* counted, or counted that says it computes */
+static stream *open_feedable(const char *dataset, int eval, unsigned threads, bool computes)
 {
-    stream *s = calloc(1, sizeof *s);
-    qsr_error e = {0};
-    s->spec = bench_spec("name: rows\ndataset: {plugin: counted, d_in: 2, %s}\nactivation: {plugin: topk, k: 1}\n"
-                         "sae: {d_sae: 8}\ntrain: {tokens: 100, batch: 10}\neval: {tokens: %d}\n",
-                         dataset, eval);
-    if (qsr_dataset_open(s->spec, bench_pool(threads), &s->data, &e)) fail_msg("%s", e.text);
-    s->plugin = *s->data.made->plugin;
-    if (computes) s->plugin.caps |= QSR_CAP_COMPUTES;
-    s->data.made->plugin = &s->plugin;
-    if (qsr_cursor_create(&s->data, &s->spec->data, &s->cursor, &e)) fail_msg("%s", e.text);
+    static qsr_plugin computing;
+    stream *s = open_stream_on(dataset, eval, threads);
+    if (!computes) return s;
+    computing = *s->data.made->plugin;
+    computing.caps |= QSR_CAP_COMPUTES;
+    s->data.made->plugin = &computing;
     return s;
-}
-
-static void close_stream(stream *s)
-{
-    qsr_cursor_free(s->cursor);
-    qsr_dataset_close(&s->data);
-    qsr_spec_free(s->spec);
-    free(s);
 }
 
 static qsr_feed *feed_of(stream *s, size_t piece, uint64_t rows, bool ahead)
@@ -75,7 +55,7 @@ static qsr_feed *feed_of(stream *s, size_t piece, uint64_t rows, bool ahead)
 /* The indices of n rows behind the first `from`, by a cursor alone. */
 static uint64_t *take(const char *dataset, int eval, uint64_t from, size_t n, uint64_t *ret_reads)
 {
-    stream *s = open_stream(dataset, eval, 1, false);
+    stream *s = open_feedable(dataset, eval, 1, false);
     uint64_t *out = qsr_xcalloc(n, sizeof *out);
     float *rows = qsr_xcalloc(n, 2 * sizeof *rows);
     qsr_position at;
@@ -127,7 +107,7 @@ static void same_rows(qsr_feed *feed, size_t piece, const uint64_t *want, size_t
 static void check_rows(size_t shape, unsigned threads, bool computes, uint64_t from, size_t piece, const uint64_t *want,
                        size_t n, uint64_t reads)
 {
-    stream *s = open_stream(shapes[shape].dataset, shapes[shape].eval, threads, computes);
+    stream *s = open_feedable(shapes[shape].dataset, shapes[shape].eval, threads, computes);
     qsr_position at;
     assert_ok(qsr_cursor_position_of(s->cursor, from, &at, NULL));
     qsr_cursor_seek(s->cursor, at);
@@ -181,7 +161,7 @@ static void the_next_read_begins_meanwhile(void **state)
                  {1, true, true, false},
                  {2, false, false, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        stream *s = open_stream(slow, 0, cases[i].threads, cases[i].computes);
+        stream *s = open_feedable(slow, 0, cases[i].threads, cases[i].computes);
         qsr_feed *feed = feed_of(s, 20, 1000, cases[i].ahead);
         float *const *rows;
         size_t got;
@@ -199,7 +179,7 @@ static void the_next_read_begins_meanwhile(void **state)
 static void rows_of_their_own_are_read_meanwhile(void **state)
 {
     (void)state;
-    stream *s = open_stream("units: 4000, units_per_read: 10, pause: 1", 0, 1, false);
+    stream *s = open_feedable("units: 4000, units_per_read: 10, pause: 1", 0, 1, false);
     qsr_feed *feed = feed_of(s, 40, 1000, true);
     float *const *rows;
     size_t got;
@@ -222,7 +202,7 @@ static void an_error_waits_for_its_place(void **state)
         for (unsigned threads = 1; threads <= 3; threads++)
             for (int computes = 0; computes < 2; computes++)
                 for (int ahead = 0; ahead < 2; ahead++) {
-                    stream *s = open_stream(datasets[d], 0, threads, computes);
+                    stream *s = open_feedable(datasets[d], 0, threads, computes);
                     qsr_feed *feed = feed_of(s, 50, 1200, ahead);
                     float *const *rows;
                     size_t got, done = 0;
@@ -260,7 +240,7 @@ static void a_mask_that_cannot_be_had_is_not_asked_for_again_and_again(void **st
     (void)state;
     const struct timespec moment = {.tv_nsec = 1000000};
     for (unsigned threads = 1; threads <= 2; threads++) {
-        stream *s = open_stream("units: 4000, rows_per_unit: 3, units_per_read: 50, buffer: 1200, drop: 2", 0, threads, false);
+        stream *s = open_feedable("units: 4000, rows_per_unit: 3, units_per_read: 50, buffer: 1200, drop: 2", 0, threads, false);
         uint64_t want;
         assert_ok(qsr_dataset_count(&s->data, 0, GOOD_UNITS, &want, NULL));
         whole_mask = s->data.tokens;
@@ -290,7 +270,7 @@ static void whoever_wants_to_stop_does_not_wait(void **state)
     const double pause = 0.4;
     for (unsigned threads = 1; threads <= 2; threads++) {
         stream *s =
-            open_stream("units: 400, rows_per_unit: 3, units_per_read: 40, buffer: 120, pause: 400", 0, threads, false);
+            open_feedable("units: 400, rows_per_unit: 3, units_per_read: 40, buffer: 120, pause: 400", 0, threads, false);
         const double begun = qsr_clock();
         qsr_feed *feed = feed_of(s, 20, 1000, true);
         float *const *rows;
@@ -311,7 +291,7 @@ static void a_feed_can_be_given_up_at_any_moment(void **state)
     for (unsigned threads = 1; threads <= 3; threads++)
         for (int computes = 0; computes < 2; computes++)
             for (size_t pieces = 0; pieces < 12; pieces += 3) {
-                stream *s = open_stream(slow, 0, threads, computes);
+                stream *s = open_feedable(slow, 0, threads, computes);
                 qsr_feed *feed = feed_of(s, 20, 1000, true);
                 float *const *rows;
                 size_t got;
@@ -352,7 +332,7 @@ static size_t refuse_each(size_t shape, unsigned threads, bool computes, bool sa
     bool refused = true;
     size_t n = 0;
     while (refused) {
-        stream *s = open_stream(shapes[shape].dataset, shapes[shape].eval, threads, computes);
+        stream *s = open_feedable(shapes[shape].dataset, shapes[shape].eval, threads, computes);
         qsr_feed *feed;
         n++;
         if (!make_unkindly(s, blocks ? 0 : n, blocks ? n : 0, sampled, &feed, &refused)) feed = feed_of(s, 20, 450, false);

@@ -1,40 +1,6 @@
 /* Rows that a mask leaves out: they are never given out, everything else of the order of rows stays a function of seed, epoch and
  * window, positions count the rows that remain, and a mask that leaves everything in changes nothing. */
-#include "../unit.h"
-
-#include "../bench.h"
-#include "base/arena.h"
-
-typedef struct {
-    qsr_spec *spec;
-    qsr_dataset data;
-    qsr_cursor *cursor;
-} stream;
-
-static qsr_spec *spec_with(const char *dataset, int eval)
-{
-    return bench_spec("name: rows\ndataset: {plugin: counted, d_in: 2, %s}\nactivation: {plugin: topk, k: 1}\n"
-                      "sae: {d_sae: 8}\ntrain: {tokens: 100, batch: 10}\neval: {tokens: %d}\n",
-                      dataset, eval);
-}
-
-static stream *open_stream(const char *dataset, int eval)
-{
-    stream *s = calloc(1, sizeof *s);
-    qsr_error e = {0};
-    s->spec = spec_with(dataset, eval);
-    if (qsr_dataset_open(s->spec, bench_pool(2), &s->data, &e)) fail_msg("%s: %s", dataset, e.text);
-    if (qsr_cursor_create(&s->data, &s->spec->data, &s->cursor, &e)) fail_msg("%s", e.text);
-    return s;
-}
-
-static void close_stream(stream *s)
-{
-    qsr_cursor_free(s->cursor);
-    qsr_dataset_close(&s->data);
-    qsr_spec_free(s->spec);
-    free(s);
-}
+#include "counted-stream.h"
 
 static uint64_t *take(stream *s, size_t n, size_t piece)
 {
