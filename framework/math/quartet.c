@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/prefetch.h"
 #include "base/sizes.h"
 #include "math/kernel.h"
 
-enum { PANEL = QSR_QUARTET_PANEL, STRIP = QSR_QUARTET_STRIP, LINE = 16 };
+enum { PANEL = QSR_QUARTET_PANEL, STRIP = QSR_QUARTET_STRIP };
 
 bool qsr_quartet_pays(size_t entries, size_t rows, size_t items) { return 12 * entries >= rows * items; }
 
@@ -71,8 +72,7 @@ void qsr_quartets_sort(qsr_quartets *t)
 /* Asks for rows [begin, end) of a strip. */
 static void fetch(const float *m, size_t ld, size_t begin, size_t end, size_t width)
 {
-    for (size_t r = begin; r < end; r++)
-        for (size_t i = 0; i < width; i += LINE) __builtin_prefetch(m + r * ld + i, 0, 2);
+    for (size_t r = begin; r < end; r++) qsr_prefetch(m + r * ld, width * sizeof *m);
 }
 
 /* One panel times one strip of `width` columns. Meanwhile the strip that comes next (`next`, of next_rows rows) is asked for. */

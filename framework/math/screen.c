@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/prefetch.h"
 #include "base/sizes.h"
 #include "math/kernel.h"
 
@@ -336,9 +337,7 @@ void qsr_screen_begin_pairs(const qsr_screen *s, const float *x, size_t rows, co
 
 void qsr_screen_prefetch(const qsr_screen *s, const uint32_t *latent, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < stride_of(s); k += QSR_SCREEN_LANES)
-            __builtin_prefetch(s->words + latent[i] * stride_of(s) + k, 0, 2);
+    for (size_t i = 0; i < n; i++) qsr_prefetch(s->words + latent[i] * stride_of(s), stride_of(s) * sizeof *s->words);
 }
 
 void qsr_screen_pairs(const qsr_screen *s, const qsr_screened *b, size_t r, const uint32_t *latent, size_t n, float *upper)

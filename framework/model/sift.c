@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/prefetch.h"
 #include "base/sizes.h"
 #include "math/select.h"
 
-enum { ROOM = 2048, SLICE = 512, LEAST_ROOM = 256, LINE = 16 /* floats of a cache line */ };
+enum { ROOM = 2048, SLICE = 512, LEAST_ROOM = 256, TOGETHER = 16 /* pre-activations that are computed at once */ };
 
 /* A pre-activation on its own costs some 16 times what it costs in a full product. */
 size_t qsr_sift_most(size_t d_sae) { return qsr_min_size(ROOM, qsr_max_size(LEAST_ROOM, d_sae / 16)); }
@@ -57,16 +58,11 @@ typedef struct {
 
 static const float *bias_of(const qsr_sifting *s) { return s->p->encoder_bias ? s->p->b_enc : NULL; }
 
-static void prefetch(const void *row, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i += LINE * sizeof(float)) __builtin_prefetch((const char *)row + i, 0, 2);
-}
-
 /* Their pre-activations are asked for soon. */
 static void prefetch_weights(const sift_run *run, const uint32_t *latent, size_t n)
 {
     size_t d = run->s->p->d_in;
-    for (size_t i = 0; i < n; i++) prefetch(run->s->p->w_enc + latent[i] * d, d * sizeof(float));
+    for (size_t i = 0; i < n; i++) qsr_prefetch(run->s->p->w_enc + latent[i] * d, d * sizeof(float));
 }
 
 float qsr_sift_least(float bound, float a) { return (bound > 0 ? bound * (1 - 4 * QSR_CHOOSE_BAND) : 0) - 4 * a; }
@@ -81,7 +77,7 @@ static void guess_largest(const sift_run *run, candidate_list *c)
     float middle[ROOM];
     size_t k = run->rule->k, n = 0;
     for (size_t i = 0; i < c->open; i++) middle[i] = c->upper[i] - b->scale[c->row] * b->m[c->open_latent[i]];
-    float bound = qsr_select_bound_near(middle, c->open, k, qsr_round_up(k, LINE));
+    float bound = qsr_select_bound_near(middle, c->open, k, qsr_round_up(k, TOGETHER));
     for (size_t i = 0; i < c->open; i++) {
         bool is_sure = middle[i] >= bound && middle[i] > 0;
         c->sure_latent[c->sure] = c->open_latent[n] = c->open_latent[i];

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/prefetch.h"
 #include "base/sizes.h"
 #include "math/select.h"
 
@@ -72,13 +73,6 @@ static qsr_status make_room(qsr_code *code, size_t rows, size_t entries, size_t 
     return qsr_code_alloc(rows, d_sae, entries, 0, code, e);
 }
 
-/* A block's pre-activations are too many for the second-level cache: the next row is asked for while one is worked on. */
-static void ask_for_row(const float *row, size_t n)
-{
-    enum { LINE = 16 };
-    for (size_t i = 0; i < n; i += LINE) __builtin_prefetch(row + i, 0, 2);
-}
-
 qsr_status qsr_outlook_keep(qsr_outlook *o, size_t block, const float *pre, size_t rows, qsr_error *e)
 {
     qsr_code *code = &o->kept[block];
@@ -91,7 +85,8 @@ qsr_status qsr_outlook_keep(qsr_outlook *o, size_t block, const float *pre, size
     for (size_t r = 0; r < rows; r++) {
         bool all;
         qsr_places_gather(p, pre + r * o->d_sae, values);
-        if (r + 1 < rows) ask_for_row(pre + (r + 1) * o->d_sae, o->d_sae);
+        /* A block's pre-activations are too many for the second-level cache. */
+        if (r + 1 < rows) qsr_prefetch(pre + (r + 1) * o->d_sae, o->d_sae * sizeof *pre);
         size_t n = qsr_shortlist_take(values, p->n, o->least, o->room, &guess, code->latent + entries,
                                       code->value + entries, &all);
         for (size_t i = entries; i < entries + n; i++) code->latent[i] = p->index[code->latent[i]];
